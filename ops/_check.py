@@ -1,0 +1,63 @@
+"""Argument checks shared by the operators: every message says what was expected and what came."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Shape = tuple[int | str, ...]
+
+
+def describe(value: Any) -> str:
+    """Name a value by type, dtype and shape."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} array of shape {value.shape}"
+    return f"{type(value).__name__} {value!r}"[:120]
+
+
+def host_array(value: Any, name: str, dtype: Any, shape: Shape) -> NDArray[Any]:
+    """Return ``value`` as a C-contiguous NumPy array of exactly ``dtype``, without a copy where it is one already.
+
+    ``shape`` lists sizes; a letter stands for any size. Raises ``TypeError`` for another dtype or a device array, and
+    ``ValueError`` for another shape.
+    """
+    expected = f"{np.dtype(dtype).name} array of shape [{', '.join(map(str, shape))}]"
+    if hasattr(value, "__cuda_array_interface__"):
+        raise TypeError(f"{name}: expected a {expected} in host memory, got a device array; copy it to the host first")
+    array = np.asarray(value)
+    if array.dtype != np.dtype(dtype):
+        raise TypeError(f"{name}: expected a {expected}, got {describe(array)}; convert it with .astype")
+    fits = array.ndim == len(shape) and all(
+        isinstance(want, str) or have == want for have, want in zip(array.shape, shape, strict=True)
+    )
+    if not fits:
+        raise ValueError(f"{name}: expected a {expected}, got {describe(array)}")
+    return np.ascontiguousarray(array)
+
+
+def same_length(**arrays: NDArray[Any]) -> None:
+    """Raise ``ValueError`` unless all arrays have the same first size."""
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError("expected equal lengths, got " + ", ".join(f"{name} {n}" for name, n in lengths.items()))
+
+
+def unit_interval(value: float, name: str) -> float:
+    """Return ``value`` as a float, or raise ``ValueError`` unless it lies in 0..1."""
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"{name}: expected a number from 0 to 1, got {value!r}")
+    return float(value)
+
+
+def output_array(out: Any, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return ``out`` if it can be written in place, a new array if it is ``None``."""
+    if out is None:
+        return np.empty(shape, dtype)
+    wanted = f"a writable C-contiguous {np.dtype(dtype).name} array of shape {shape}"
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out: expected {wanted}, got {describe(out)}")
+    if out.dtype != np.dtype(dtype) or out.shape != shape or not out.flags.c_contiguous or not out.flags.writeable:
+        raise ValueError(f"out: expected {wanted}, got {describe(out)}")
+    return out

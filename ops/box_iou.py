@@ -1,0 +1,60 @@
+"""Intersection over union of every box of one set with every box of another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from ops._check import host_array
+from ops._kernel import kernel, lone_caller
+
+
+@njit(nogil=True, cache=True, inline="always")
+def iou_of(ax1, ay1, ax2, ay2, bx1, by1, bx2, by2):  # type: ignore[no-untyped-def]
+    """IoU of two boxes; empty or inverted boxes have area 0, and two of them an IoU of 0."""
+    width = min(ax2, bx2) - max(ax1, bx1)
+    height = min(ay2, by2) - max(ay1, by1)
+    if width <= 0 or height <= 0:
+        return np.float32(0.0)
+    intersection = width * height
+    area_a = max(ax2 - ax1, np.float32(0.0)) * max(ay2 - ay1, np.float32(0.0))
+    area_b = max(bx2 - bx1, np.float32(0.0)) * max(by2 - by1, np.float32(0.0))
+    return intersection / (area_a + area_b - intersection)
+
+
+_SIGNATURE = "void(Array(float32, 2, 'C', readonly=True), Array(float32, 2, 'C', readonly=True), float32[:,::1])"
+
+
+@kernel(_SIGNATURE)
+def _serial(a, b, out):  # type: ignore[no-untyped-def]
+    for i in range(a.shape[0]):
+        for j in range(b.shape[0]):
+            out[i, j] = iou_of(a[i, 0], a[i, 1], a[i, 2], a[i, 3], b[j, 0], b[j, 1], b[j, 2], b[j, 3])
+
+
+@kernel(_SIGNATURE, parallel=True)
+def _parallel(a, b, out):  # type: ignore[no-untyped-def]
+    for i in prange(a.shape[0]):
+        for j in range(b.shape[0]):
+            out[i, j] = iou_of(a[i, 0], a[i, 1], a[i, 2], a[i, 3], b[j, 0], b[j, 1], b[j, 2], b[j, 3])
+
+
+def box_iou(a: Any, b: Any) -> NDArray[np.float32]:
+    """Return the IoU of each pair of boxes.
+
+    Args:
+        a: float32 [N, 4], xyxy, any unit.
+        b: float32 [M, 4], xyxy, the same unit.
+
+    Returns:
+        float32 [N, M] in 0..1. A box without area has IoU 0 with everything; NaN coordinates give 0 or NaN.
+    """
+    left = host_array(a, "a", np.float32, ("N", 4))
+    right = host_array(b, "b", np.float32, ("M", 4))
+    out = np.empty((len(left), len(right)), np.float32)
+    # 65536 pairs take about 0.1 ms on one core: below that a team of threads does not pay.
+    (_parallel if out.size > 65536 and lone_caller() else _serial)(left, right, out)
+    return out

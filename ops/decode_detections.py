@@ -1,0 +1,117 @@
+"""Raw output of an anchor-free head to boxes of the picture: threshold, decode, suppress and map back in one call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from ops._check import host_array, unit_interval
+from ops._kernel import kernel
+from ops.letterbox import Placement
+from ops.nms import suppress
+
+Detections = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _sigmoid(x):  # type: ignore[no-untyped-def]
+    return np.float32(1.0) / (np.float32(1.0) + np.exp(-x))
+
+
+@kernel(
+    "Tuple((float32[:,::1], float32[::1], int64[::1]))(Array(float32, 2, 'C', readonly=True),"
+    " Array(int64, 1, 'C', readonly=True), int64, int64, float64, float64, float64, float64, float64, float64,"
+    " float32, float32, float32, int64)"
+)
+def _decode(  # type: ignore[no-untyped-def]
+    raw, strides, in_h, in_w, scale_y, scale_x, top, left, height, width, score_threshold, gate, iou_threshold, limit
+):
+    boxes = np.empty((raw.shape[0], 4), np.float32)
+    scores = np.empty(raw.shape[0], np.float32)
+    class_ids = np.empty(raw.shape[0], np.int64)
+    count = 0
+    index = 0
+    for stride in strides:
+        for gy in range(in_h // stride):
+            for gx in range(in_w // stride):
+                row = raw[index]
+                index += 1
+                if row[4] < gate:  # the class factor is at most 1, so this one cannot reach the threshold
+                    continue
+                best = 0
+                for c in range(1, row.size - 5):
+                    if row[5 + c] > row[5 + best]:
+                        best = c
+                score = _sigmoid(row[4]) * _sigmoid(row[5 + best])
+                if not score >= score_threshold:  # also drops NaN
+                    continue
+                cx, cy = (row[0] + gx) * stride, (row[1] + gy) * stride
+                half_w, half_h = math.exp(row[2]) * stride * 0.5, math.exp(row[3]) * stride * 0.5
+                boxes[count, 0] = min(max((cx - half_w - left) / scale_x, 0.0), width)
+                boxes[count, 1] = min(max((cy - half_h - top) / scale_y, 0.0), height)
+                boxes[count, 2] = min(max((cx + half_w - left) / scale_x, 0.0), width)
+                boxes[count, 3] = min(max((cy + half_h - top) / scale_y, 0.0), height)
+                scores[count], class_ids[count] = score, best
+                count += 1
+    order = np.argsort(-scores[:count], kind="mergesort")
+    kept = suppress(boxes, class_ids, order, iou_threshold, limit)
+    return boxes[kept], scores[kept], class_ids[kept]
+
+
+def anchor_count(input_size: tuple[int, int], strides: Sequence[int]) -> int:
+    """Return how many cells a head of these strides has on an input of (height, width)."""
+    return sum((input_size[0] // stride) * (input_size[1] // stride) for stride in strides)
+
+
+def decode_detections(
+    raw: Any,
+    *,
+    input_size: tuple[int, int],
+    strides: Sequence[int] = (8, 16, 32),
+    placement: Placement = Placement(1.0, 1.0, 0, 0),
+    image_size: tuple[int, int] | None = None,
+    score_threshold: float = 0.25,
+    iou_threshold: float = 0.6,
+    max_detections: int = 300,
+) -> Detections:
+    """Turn the raw output of a YOLOX-type head for one picture into its detections.
+
+    Args:
+        raw: float32 [A, 5 + C] per cell: x and y offset in cells, log width and height in strides, objectness logit,
+            class logits; cells row by row, finest stride first.
+        input_size: (height, width) that the network saw, each a multiple of every stride.
+        strides: of the head's levels, in pixels.
+        placement: where `letterbox` put the picture.
+        image_size: (height, width) of the picture, to clip the boxes to; ``input_size`` if not given.
+        score_threshold: least score, which is sigmoid(objectness) * sigmoid(best class).
+        iou_threshold: a box is dropped when its IoU with a better one of its class is above this.
+        max_detections: at most so many are returned.
+
+    Returns:
+        boxes float32 [N, 4] (xyxy, pixels of the picture), scores float32 [N] falling, class_ids int64 [N]. Equal
+        scores: the earlier cell first. Source: Ge et al., "YOLOX" (2021), section 2.
+    """
+    array = host_array(raw, "raw", np.float32, ("A", "5 + C"))
+    cells = anchor_count(input_size, strides)
+    if array.shape[0] != cells or array.shape[1] < 6:
+        raise ValueError(
+            f"raw: expected shape [{cells}, 5 + C] for input {tuple(input_size)} and strides {tuple(strides)},"
+            f" got {array.shape}"
+        )
+    if max_detections < 1:
+        raise ValueError(f"max_detections: expected at least 1, got {max_detections!r}")
+    score = unit_interval(score_threshold, "score_threshold")
+    # A hair below the exact logit, so that rounding never drops a box that the product would keep.
+    gate = -math.inf if score == 0 else math.inf if score == 1 else math.log(score / (1 - score)) - 1e-3
+    height, width = image_size or input_size
+    return _decode(  # type: ignore[no-any-return]
+        array, np.asarray(strides, np.int64), int(input_size[0]), int(input_size[1]),
+        placement.scale_y, placement.scale_x, float(placement.top), float(placement.left), float(height), float(width),
+        np.float32(score), np.float32(gate), np.float32(unit_interval(iou_threshold, "iou_threshold")),
+        int(max_detections),
+    )  # fmt: skip

@@ -1,0 +1,82 @@
+"""IoU of box i of one set with box i of another, and its gradient: what a box-regression loss needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ops._check import host_array, same_length
+from ops._kernel import kernel
+from ops.box_iou import iou_of
+
+
+@kernel("void(Array(float32, 2, 'C', readonly=True), Array(float32, 2, 'C', readonly=True), float32[::1])")
+def _forward(a, b, out):  # type: ignore[no-untyped-def]
+    for i in range(a.shape[0]):
+        out[i] = iou_of(a[i, 0], a[i, 1], a[i, 2], a[i, 3], b[i, 0], b[i, 1], b[i, 2], b[i, 3])
+
+
+@kernel(
+    "void(Array(float32, 2, 'C', readonly=True), Array(float32, 2, 'C', readonly=True),"
+    " Array(float32, 1, 'C', readonly=True), float32[:,::1])"
+)
+def _backward(a, b, upstream, grad):  # type: ignore[no-untyped-def]
+    for i in range(a.shape[0]):
+        ax1, ay1, ax2, ay2 = a[i, 0], a[i, 1], a[i, 2], a[i, 3]
+        bx1, by1, bx2, by2 = b[i, 0], b[i, 1], b[i, 2], b[i, 3]
+        width = min(ax2, bx2) - max(ax1, bx1)
+        height = min(ay2, by2) - max(ay1, by1)
+        if width <= 0 or height <= 0:  # the IoU is constant 0 there
+            grad[i, :] = 0
+            continue
+        intersection = width * height
+        union = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - intersection
+        # iou = I / U with U = A + B - I:  d iou = ((U + I) dI - I dA) / U^2
+        by_intersection = (union + intersection) / (union * union) * upstream[i]
+        by_area = intersection / (union * union) * upstream[i]
+        grad[i, 0] = -by_intersection * height * (ax1 > bx1) + by_area * (ay2 - ay1)
+        grad[i, 1] = -by_intersection * width * (ay1 > by1) + by_area * (ax2 - ax1)
+        grad[i, 2] = by_intersection * height * (ax2 < bx2) - by_area * (ay2 - ay1)
+        grad[i, 3] = by_intersection * width * (ay2 < by2) - by_area * (ax2 - ax1)
+
+
+def _pair(a: Any, b: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    left, right = host_array(a, "a", np.float32, ("N", 4)), host_array(b, "b", np.float32, ("N", 4))
+    same_length(a=left, b=right)
+    return left, right
+
+
+def paired_box_iou(a: Any, b: Any) -> NDArray[np.float32]:
+    """Return the IoU of ``a[i]`` with ``b[i]``.
+
+    Args:
+        a, b: float32 [N, 4], xyxy, the same unit.
+
+    Returns:
+        float32 [N] in 0..1; 0 where a box has no area.
+    """
+    left, right = _pair(a, b)
+    out = np.empty(len(left), np.float32)
+    _forward(left, right, out)
+    return out
+
+
+def paired_box_iou_backward(a: Any, b: Any, upstream: Any) -> NDArray[np.float32]:
+    """Return the gradient of ``sum(upstream * paired_box_iou(a, b))`` with respect to ``a``.
+
+    Args:
+        a, b: float32 [N, 4], xyxy.
+        upstream: float32 [N].
+
+    Returns:
+        float32 [N, 4]; 0 where the boxes do not meet. Where two edges coincide the one-sided derivative of the
+        shrinking box is not taken: the moving edge is treated as lying inside.
+    """
+    left, right = _pair(a, b)
+    weights = host_array(upstream, "upstream", np.float32, ("N",))
+    same_length(a=left, upstream=weights)
+    grad = np.empty_like(left)
+    _backward(left, right, weights, grad)
+    return grad
