@@ -1,0 +1,103 @@
+"""Batch normalisation and SiLU as one differentiable torch function over `ops`: for training on the CPU, nothing else.
+
+Where it does not apply (evaluation, export, another device or layout) the caller uses torch's own two layers.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import ops
+
+
+def _rows(x: Tensor) -> Any:
+    """See a channels-last [N, C, H, W] tensor as NumPy [N * H * W, C], without a copy."""
+    return x.detach().permute(0, 2, 3, 1).reshape(-1, x.shape[1]).numpy()
+
+
+class _BatchNormSiLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+        y = torch.empty_like(x)
+        gain, shift = weight.detach().numpy(), bias.detach().numpy()
+        _, mean, variance = ops.batch_norm_silu(_rows(x), gain, shift, eps, out=_rows(y))
+        ctx.save_for_backward(x, weight, bias)
+        ctx.moments, ctx.eps = (mean, variance), eps
+        statistics = torch.from_numpy(mean), torch.from_numpy(variance)
+        ctx.mark_non_differentiable(*statistics)
+        ctx.set_materialize_grads(False)
+        return y, *statistics
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        upstream = gradients[0]
+        if upstream is None:
+            return None, None, None, None
+        x, weight, bias = ctx.saved_tensors
+        dx = torch.empty_like(x)
+        dy = upstream.contiguous(memory_format=torch.channels_last)
+        gain, shift = weight.detach().numpy(), bias.detach().numpy()
+        _, dweight, dbias = ops.batch_norm_silu_backward(
+            _rows(dy), _rows(x), *ctx.moments, gain, shift, ctx.eps, out=_rows(dx)
+        )
+        return dx, torch.from_numpy(dweight), torch.from_numpy(dbias), None
+
+
+def fusable(x: Tensor, bn: nn.BatchNorm2d) -> bool:
+    """Whether `batch_norm_silu` may stand in for ``silu(bn(x))``: plain float32 training on the CPU, channels last."""
+    return (
+        bn.training
+        and bn.track_running_stats
+        and bn.affine
+        and torch.is_grad_enabled()
+        and type(x) is Tensor
+        and x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and bn.weight.dtype == torch.float32
+        and x.dim() == 4
+        and x.numel() > x.shape[1]  # torch refuses a single value per channel
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and threading.current_thread() is threading.main_thread()
+    )
+
+
+def batch_norm_silu(x: Tensor, bn: nn.BatchNorm2d) -> Tensor:
+    """Return ``silu(bn(x))`` of a training step and update the running statistics of ``bn`` as it does itself.
+
+    Args:
+        x: float32 [N, C, H, W] on the CPU, channels last, for which `fusable` holds.
+        bn: the normalisation; its ``num_batches_tracked``, ``running_mean`` and ``running_var`` move on.
+
+    Returns:
+        float32 [N, C, H, W], channels last; differentiable once in ``x``, ``bn.weight`` and ``bn.bias``.
+
+    Raises:
+        ValueError: where `fusable` does not hold.
+    """
+    if not fusable(x, bn):
+        raise ValueError(
+            f"batch_norm_silu: expected a float32 channels-last CPU tensor [N, C, H, W] in a training step, got "
+            f"{x.dtype} of shape {tuple(x.shape)} and strides {x.stride()} on {x.device}, training={bn.training}"
+        )
+    y, mean, variance = _BatchNormSiLU.apply(x, bn.weight, bn.bias, bn.eps)  # type: ignore[no-untyped-call]
+    _track(bn, mean, variance, x.numel() // x.shape[1])
+    result: Tensor = y
+    return result
+
+
+@torch.no_grad()
+def _track(bn: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
+    if bn.num_batches_tracked is None or bn.running_mean is None or bn.running_var is None:
+        return
+    bn.num_batches_tracked.add_(1)
+    momentum = 1.0 / float(bn.num_batches_tracked) if bn.momentum is None else bn.momentum
+    bn.running_mean.lerp_(mean.to(bn.running_mean.dtype), momentum)
+    bn.running_var.lerp_((variance * (count / (count - 1))).to(bn.running_var.dtype), momentum)

@@ -1,0 +1,89 @@
+"""Start weights: read them from safetensors or an ONNX file and load what fits, saying what did not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+# Wrappers under which people save the same network; stripped from the front of every key.
+_PREFIXES = ("module.", "model.", "network.")
+
+
+@dataclass
+class LoadReport:
+    """What `load_weights` did with each tensor, by parameter name."""
+
+    loaded: list[str] = field(default_factory=list)
+    reshaped: list[str] = field(default_factory=list)  # of another shape there: left as initialised here
+    missing: list[str] = field(default_factory=list)  # this network has it, the file has not
+    unused: list[str] = field(default_factory=list)  # the file has it, this network has not
+
+    @property
+    def fraction(self) -> float:
+        """Share of this network's tensors that were loaded."""
+        total = len(self.loaded) + len(self.reshaped) + len(self.missing)
+        return len(self.loaded) / total if total else 0.0
+
+    def __str__(self) -> str:
+        def some(names: list[str]) -> str:
+            return f" ({', '.join(names[:6])}{', ...' if len(names) > 6 else ''})" if names else ""
+
+        return (
+            f"{len(self.loaded)} tensors loaded, {len(self.reshaped)} of another shape left at their start values"
+            f"{some(self.reshaped)}, {len(self.missing)} not in the file{some(self.missing)},"
+            f" {len(self.unused)} in the file not used{some(self.unused)}"
+        )
+
+
+def read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    """Return the tensors of a .safetensors file by name; raises ``ValueError`` if it is none."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return dict(load_file(path))
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a safetensors file ({error})") from error
+
+
+def read_onnx(data: bytes) -> dict[str, np.ndarray]:
+    """Return the initialisers of an ONNX model by name; a model exported unoptimised keeps the parameters' names."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load_model_from_string(data)
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+def load_weights(network: nn.Module, tensors: Mapping[str, np.ndarray]) -> LoadReport:
+    """Copy the tensors whose name and shape fit into ``network`` and report on all of them.
+
+    BatchNorm's ``num_batches_tracked`` is bookkeeping and is neither loaded nor counted.
+    """
+    found = {_strip(name): value for name, value in tensors.items()}
+    report = LoadReport()
+    for name, target in network.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        value = found.pop(name, None)
+        if value is None:
+            report.missing.append(name)
+        elif tuple(value.shape) != tuple(target.shape):
+            report.reshaped.append(name)
+        else:
+            with torch.no_grad():
+                target.copy_(torch.from_numpy(np.array(value)))
+            report.loaded.append(name)
+    report.unused = [name for name in found if not name.endswith("num_batches_tracked")]
+    return report
+
+
+def _strip(name: str) -> str:
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
