@@ -1,0 +1,1 @@
+"""Evaluation of detections against true boxes. Needs the ``[train]`` extra (pycocotools)."""

@@ -1,0 +1,155 @@
+"""From a run's best checkpoint to its bundle: ONNX, parity, measured numbers, golden pictures, card."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import toolkit
+from toolkit.bundle import Bundle, BundleSpec, DetectionPostprocessing, Network, Provenance, pack, write_bundle
+from toolkit.config.schema import DetectionConfig
+from toolkit.data.table import Table, load_table
+from toolkit.errors import UserError
+from toolkit.evaluation.evaluate import measure
+from toolkit.export import parity
+from toolkit.export.card import write_card
+from toolkit.export.golden_pictures import golden_pictures
+from toolkit.export.onnx_export import INPUT, OUTPUT, to_onnx
+from toolkit.inference import make_golden
+from toolkit.inference.model import Model
+from toolkit.training.run_folder import Run, write_json
+from toolkit.training.train import build_network, preprocessing_of
+
+log = logging.getLogger("toolkit")
+
+# Overrides of an export may change what is said about the model and how its output is filtered, never the network.
+EXPORT_BLOCKS = ("bundle", "postprocess", "preprocess", "data", "name")
+
+
+def export_run(run: Run, *, table: Table | None = None, overrides: Sequence[str] = ()) -> Path:
+    """Write ``RUN/bundle`` from the best checkpoint and return its path.
+
+    ``overrides`` change the blocks `EXPORT_BLOCKS` only. Raises ``UserError`` when torch, ONNX Runtime and the
+    service disagree (see `parity`); then no bundle is left.
+    """
+    _check_overrides(overrides)
+    trained = run.config().config
+    config = run.config(tuple(overrides)).config
+    table = table or load_table(config.data, config.seed)
+    reference = parity.Reference(_trained_network(run, trained, table), preprocessing_of(trained))
+    log.info("exporting ONNX")
+    files = {"model.onnx": to_onnx(reference.network, config.model.input_size)}
+    spec = _spec(config, table, reference.network.strides)
+    draft = run.path / ".bundle-draft"
+    model = Model(write_bundle(draft, spec, files), device="cpu")
+    try:
+        log.info("parity of torch, ONNX Runtime and the service")
+        certificate = _certify(reference, model, table)
+        log.info("measuring the bundle on the validation pictures")
+        metrics = measure(model, table.subset("val"), "val")
+        golden = make_golden(model, golden_pictures())
+    finally:
+        _remove(draft)
+    files |= {"parity.json": parity.to_bytes(certificate), "metrics.json": _json(metrics), **golden}
+    files["MODEL_CARD.md"] = write_card(spec, metrics, certificate, config).encode()
+    write_bundle(run.bundle, spec, files)
+    write_json(run.path / "metrics.json", metrics)
+    return run.bundle
+
+
+def copy_bundle(source: Bundle, to: str | Path, *, docker: bool = False) -> Path:
+    """Copy a bundle to a folder, or to one file when the name ends in .zip; ``docker`` adds a Dockerfile beside it."""
+    target = Path(to)
+    if target.suffix == ".zip":
+        if docker:
+            raise UserError(f"{to}: --docker needs a folder to put the Dockerfile in; give a folder instead of a .zip")
+        if source.path.is_dir():
+            return pack(_bundle_folder(source.path), target)
+    if target.resolve() == _bundle_folder(source.path).resolve():
+        raise UserError(f"{to}: the bundle is there already; give another folder")
+    write_bundle(target, source.spec, {name: source.read(name) for name in source.spec.files})
+    if docker:
+        from serve.docker import write_dockerfile
+
+        write_dockerfile(target.parent, target.name)
+    return target
+
+
+def _bundle_folder(path: Path) -> Path:
+    return path / "bundle" if (path / "bundle" / "bundle.yaml").is_file() else path
+
+
+def _check_overrides(overrides: Sequence[str]) -> None:
+    for override in overrides:
+        if override.split(".", 1)[0] not in EXPORT_BLOCKS:
+            raise UserError(
+                f"override {override}: an export can change {', '.join(EXPORT_BLOCKS)}; anything else needs training"
+            )
+
+
+def _trained_network(run: Run, config: DetectionConfig, table: Table) -> Any:
+    checkpoint = torch.load(run.checkpoint, map_location="cpu", weights_only=True)
+    prefix = "network."
+    state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    network = build_network(config.model.name, len(table.class_names))
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def _spec(config: DetectionConfig, table: Table, strides: Sequence[int]) -> BundleSpec:
+    """What ``bundle.yaml`` says. Paths of the machine that trained it do not travel: they are cut to their last part."""
+    data = config.data.model_dump(mode="json")
+    plain = config.model_dump(mode="json", exclude={"data", "bundle"})
+    start = config.model.init
+    if start and not start.startswith("zoo:"):
+        start = plain["model"]["init"] = Path(start).name
+    return BundleSpec(
+        name=config.name,
+        task=config.task,
+        version=config.bundle.version,
+        labels=table.class_names,
+        network=Network(architecture=config.model.name, strides=tuple(strides), input=INPUT, output=OUTPUT),
+        preprocessing=preprocessing_of(config),
+        postprocessing=DetectionPostprocessing(**config.postprocess.model_dump()),
+        licence=config.bundle.licence,
+        data_sources=config.bundle.data_sources,
+        intended_use=config.bundle.intended_use,
+        not_for=config.bundle.not_for,
+        flaws=config.bundle.flaws,
+        provenance=Provenance(
+            toolkit=toolkit.__version__,
+            created=datetime.now(UTC).strftime("%Y-%m-%d"),
+            seed=config.seed,
+            start_weights=start,
+            config=plain,
+            data={key: Path(value).name if key in ("root", "splits") and value else value for key, value in data.items()},
+        ),
+    )
+
+
+def _certify(reference: parity.Reference, model: Model, table: Table) -> dict[str, Any]:
+    # The one place where training looks at the service: its answer is what users get, so it belongs in the certificate.
+    from serve.app import create_app
+    from serve.inprocess import InProcessClient
+
+    paths = [sample.path for sample in table.subset("val").samples]
+    with InProcessClient(create_app(model)) as client:
+        return parity.certify(reference, model, paths, client.predict)
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+

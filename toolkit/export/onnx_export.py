@@ -1,0 +1,61 @@
+"""A torch network as one ONNX file that keeps the parameters' names, so that others can start from it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+INPUT, OUTPUT = "images", "raw"
+
+
+def to_onnx(network: nn.Module, input_size: tuple[int, int]) -> bytes:
+    """Export ``network`` (in evaluation mode) with a free batch size.
+
+    Nothing is fused: the initialisers carry the parameters' names. Only constants are folded (torch writes every
+    convolution's missing bias as a computed zero, which keeps ONNX Runtime from fusing the batch norm after it and
+    doubles the run time), and the exporter's notes are dropped, which hold source paths.
+    """
+    import onnx_ir
+    from onnxscript.optimizer import fold_constants, remove_unused_nodes
+
+    network = network.eval().cpu()
+    example = torch.zeros(2, 3, *input_size)
+    with _quiet():
+        program = torch.onnx.export(
+            network, (example,), dynamo=True, optimize=False, external_data=False, verbose=False,
+            input_names=[INPUT], output_names=[OUTPUT], dynamic_shapes=({0: torch.export.Dim("batch")},),
+        )  # fmt: skip
+        model = program.model
+        fold_constants(model)
+        remove_unused_nodes(model)
+    proto = onnx_ir.to_proto(model)
+    proto.doc_string = ""
+    del proto.metadata_props[:]
+    graph = proto.graph
+    for item in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        item.doc_string = ""
+        del item.metadata_props[:]
+    data: bytes = proto.SerializeToString(deterministic=True)
+    return data
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter prints its progress and warns of things that do not concern this network."""
+    names = ("torch.onnx", "torch.onnx._internal.exporter._registration", "onnxscript", "torch.export")
+    levels = {name: logging.getLogger(name).level for name in names}
+    try:
+        for name in names:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -1,0 +1,170 @@
+"""One ONNX Runtime session: its device, its threads, and the check that the file is the network that the bundle says.
+
+Arrays in, arrays out; it knows nothing of pictures or thresholds.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolkit.bundle import Bundle
+from toolkit.errors import UserError, suggest
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+DEVICES = ("auto", "cpu", "cuda")
+_CUDA = "CUDAExecutionProvider"
+_CPU = "CPUExecutionProvider"
+
+
+class Engine:
+    """Runs a bundle's network. Several threads may call ``run`` at once."""
+
+    def __init__(
+        self, bundle: Bundle, *, device: str = "auto", threads: int | None = None, allow_spinning: bool = True
+    ) -> None:
+        """Open a session on ``device``: "cpu", "cuda", or "auto" (CUDA where it works, else the CPU; see ``.device``).
+
+        ``threads`` (default: the cores this process may use) work on one picture. Spinning threads answer sooner and
+        burn their core while they wait, so a service that shares its machine turns it off.
+        """
+        if threads is not None and threads < 1:
+            raise UserError(f"threads: expected a number from 1 up, got {threads!r}")
+        self.input, self.output = bundle.spec.network.input, bundle.spec.network.output
+        self.threads = threads or usable_cores()
+        providers = _providers(device)
+        self._session = _open(bundle, providers, _options(self.threads, allow_spinning))
+        self.device = "cuda" if self._session.get_providers()[0] == _CUDA else "cpu"
+        if device == "cuda" and self.device != "cuda":
+            raise UserError(
+                "device 'cuda': ONNX Runtime could not start its CUDA provider (its log above says why); "
+                "check the driver, CUDA and cuDNN, or use device 'cpu'"
+            )
+        _check_interface(self._session, bundle)
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Raw predictions float32 [B, A, 5 + C] of a C-contiguous batch float32 [B, 3, h, w]."""
+        return self._session.run([self.output], {self.input: batch})[0]  # type: ignore[no-any-return]
+
+
+def usable_cores() -> int:
+    """How many cores this process may use: the affinity mask and, in a container, the cgroup's quota (rounded up)."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota(Path("/sys/fs/cgroup"))
+    return max(1, min(allowed, math.ceil(quota)) if quota else allowed)
+
+
+def _cgroup_quota(root: Path) -> float | None:
+    """Cores granted by cgroup v2 (``cpu.max``) or v1 (``cpu.cfs_*``); None without a limit."""
+    try:
+        if (root / "cpu.max").exists():
+            quota, period = (root / "cpu.max").read_text().split()
+        else:
+            quota = (root / "cpu/cpu.cfs_quota_us").read_text()
+            period = (root / "cpu/cpu.cfs_period_us").read_text()
+        return float(quota) / float(period) if float(quota) > 0 else None
+    except (OSError, ValueError):  # no cgroup here, or "max"
+        return None
+
+
+def _providers(device: str) -> list[Any]:
+    import onnxruntime
+
+    if device not in DEVICES:
+        raise UserError(f"device {device!r}: expected one of {', '.join(DEVICES)}{suggest(device, DEVICES)}")
+    if device == "cpu":
+        return [_CPU]
+    if _CUDA not in onnxruntime.get_available_providers():
+        if device == "cuda":
+            raise UserError(
+                "device 'cuda': the installed ONNX Runtime was built without CUDA; install the [cuda] extra, "
+                "or use device 'cpu'"
+            )
+        return [_CPU]
+    if hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # finds CUDA and cuDNN where pip installed them
+    # TF32 would round to 10 bits of mantissa; the parity that a bundle certifies is fp32's.
+    return [(_CUDA, {"use_tf32": "0"}), _CPU]
+
+
+def _options(threads: int, allow_spinning: bool) -> onnxruntime.SessionOptions:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if allow_spinning else "0")
+    # Weights outside the file have no hash in the bundle, and ONNX Runtime would look for them in the working
+    # directory; nothing can lie under the null device.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+    return options
+
+
+def _open(bundle: Bundle, providers: list[Any], options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    faults = (
+        state.Fail,
+        state.InvalidArgument,
+        state.InvalidGraph,
+        state.InvalidProtobuf,
+        state.NoSuchFile,
+        state.NotImplemented,
+        state.RuntimeException,
+    )
+    where = f"bundle {bundle.path}: {bundle.spec.network.file}"
+    try:
+        return onnxruntime.InferenceSession(bundle.network_bytes(), options, providers=providers)
+    except faults as error:
+        reason = " ".join(str(error).split())
+        if "external data" in reason.lower():
+            raise UserError(
+                f"{where} keeps weights in another file, and a bundle's network must be one file; "
+                "export it again without external data"
+            ) from None
+        raise UserError(f"{where} cannot be loaded by ONNX Runtime ({reason}); export the bundle again") from None
+
+
+def _check_interface(session: onnxruntime.InferenceSession, bundle: Bundle) -> None:
+    """Compare names, types and the sizes that the file fixes with the bundle's spec."""
+    from ops.decode_detections import anchor_count
+
+    spec = bundle.spec
+    height, width = spec.preprocessing.input_size
+    cells = anchor_count((height, width), spec.network.strides)
+    expected = {
+        spec.network.input: (session.get_inputs(), ["batch", 3, height, width]),
+        spec.network.output: (session.get_outputs(), ["batch", cells, 5 + len(spec.labels)]),
+    }
+    for name, (nodes, shape) in expected.items():
+        found = {node.name: node for node in nodes}
+        where = f"bundle {bundle.path}: {spec.network.file}"
+        if name not in found:
+            raise UserError(f"{where} has no {name!r}, it has {', '.join(found)}; export the bundle again")
+        node = found[name]
+        if node.type != "tensor(float)" or not _fits(node.shape, shape):
+            raise UserError(
+                f"{where}: {name!r} is {node.type} {node.shape}; bundle.yaml asks for tensor(float) {shape} "
+                "with a free batch size; export the bundle again"
+            )
+    if len(session.get_inputs()) != 1:
+        raise UserError(f"bundle {bundle.path}: {spec.network.file} has more than one input; export the bundle again")
+
+
+def _fits(found: list[Any], expected: list[Any]) -> bool:
+    """Whether the shapes agree; a size that the file leaves open (a name or None) fits, and the batch must be open."""
+    return (
+        len(found) == len(expected)
+        and not isinstance(found[0], int)
+        and all(not isinstance(a, int) or a == b for a, b in zip(found[1:], expected[1:], strict=True))
+    )

@@ -1,0 +1,99 @@
+"""The run directory: where a training keeps its config, log, checkpoints, plots and bundle."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from toolkit.config.load import LoadedConfig, load_config
+from toolkit.errors import UserError
+
+CONFIG, BEST, LAST = "config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt"
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory. ``str(run)`` is its path."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    @property
+    def bundle(self) -> Path:
+        """Where the exported bundle is, or will be."""
+        return self.path / "bundle"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The best checkpoint, or the last one where none was validated; raises ``UserError`` when there is neither."""
+        for name in (BEST, LAST):
+            if (self.path / name).is_file():
+                return self.path / name
+        raise UserError(f"{self.path}: no checkpoint in it; the training stopped before the first one was written")
+
+    def config(self, overrides: tuple[str, ...] = ()) -> LoadedConfig:
+        """The resolved config that the run was started with."""
+        return load_config(self.path / CONFIG, overrides)
+
+
+def open_run(path: str | Path) -> Run:
+    """Return the run at ``path``; raises ``UserError`` when there is none."""
+    run = Run(Path(path))
+    if not (run.path / CONFIG).is_file():
+        raise UserError(f"{path}: expected a run directory with {CONFIG} in it (made by `toolkit train`)")
+    return run
+
+
+def is_run(path: str | Path) -> bool:
+    """Whether ``path`` is a run directory."""
+    return (Path(path) / CONFIG).is_file()
+
+
+def create_run(loaded: LoadedConfig, folder: str | Path | None) -> Run:
+    """Make the run directory, ``runs/NAME/DATE_TIME`` if no folder is given, and write config and environment."""
+    path = Path(folder) if folder is not None else RUNS / loaded.config.name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path}: the run directory exists and is not empty; give another with --run-dir")
+    (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+    (path / CONFIG).write_text(loaded.to_yaml(), encoding="utf-8")
+    write_json(path / "environment.json", environment())
+    return Run(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented UTF-8 JSON."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, as far as they may change a result."""
+    packages = ("cv-toolkit", "torch", "lightning", "numpy", "numba", "opencv-python-headless", "pillow",
+                "albumentations", "onnx", "onnxruntime", "pycocotools")  # fmt: skip
+    versions = {}
+    for name in packages:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "packages": versions,
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }

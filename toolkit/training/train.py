@@ -1,0 +1,191 @@
+"""``toolkit train``: check the data, train on Lightning's Trainer, report, export a bundle.
+
+Weights are safe in the run directory before anything is reported or exported, so a failure there loses nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import logging
+import os
+import sys
+import warnings
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from toolkit.config.load import LoadedConfig
+from toolkit.config.schema import DetectionConfig
+from toolkit.data.check import summarise
+from toolkit.data.table import Progress, Table, load_table
+from toolkit.errors import UserError
+from toolkit.preprocess import Preprocessing
+from toolkit.training.run_folder import Run, create_run, write_json
+
+log = logging.getLogger("toolkit")
+
+# The schema's model names to the constructors behind them: a new network is one file in `zoo` and one line here.
+NETWORKS = {
+    "yolox_nano": "zoo.yolox:yolox_nano",
+    "yolox_tiny": "zoo.yolox:yolox_tiny",
+    "yolox_s": "zoo.yolox:yolox_s",
+}
+
+
+def build_network(name: str, num_classes: int) -> Any:
+    """Return the network that a config's ``model.name`` stands for, freshly initialised."""
+    module, function = NETWORKS[name].split(":")
+    return getattr(importlib.import_module(module), function)(num_classes=num_classes)
+
+
+def preprocessing_of(config: DetectionConfig) -> Preprocessing:
+    """The preprocessing spec of a config: the one that training uses and that the bundle carries."""
+    return Preprocessing(input_size=config.model.input_size, **config.preprocess.model_dump())
+
+
+def train(
+    loaded: LoadedConfig, *, run_dir: str | Path | None = None, progress: Progress | None = None, bar: bool = False
+) -> Run:
+    """Train as the config says and return the run, with reports and ``bundle/`` in it.
+
+    ``progress`` is told about the data check, ``bar`` shows Lightning's progress bar. Raises ``UserError`` for
+    anything wrong in config, data or start weights before the first step.
+    """
+    config = loaded.config
+    _quiet()
+    import lightning.pytorch as pl
+    import torch
+
+    if config.train.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("train.device=cuda: torch finds no CUDA device; use train.device=auto or cpu")
+    table = load_table(config.data, config.seed, progress=progress)
+    run = create_run(loaded, run_dir)
+    with _log_to(run.path / "train.log"):
+        log.info("run directory %s", run)
+        for fault in table.skipped:
+            log.warning("left out: %s", fault)
+        statistics = summarise(table).to_dict()
+        write_json(run.path / "labels.json", {**statistics, "left_out": [str(fault) for fault in table.skipped]})
+        log.info("%d pictures to train on, %d to validate on", *(statistics["pictures"][s] for s in ("train", "val")))
+        pl.seed_everything(config.seed, verbose=False)
+        if config.train.threads:
+            torch.set_num_threads(config.train.threads)
+        _fit(config, table, run, bar)
+        return _finish(run, table)
+
+
+def _fit(config: DetectionConfig, table: Table, run: Run, bar: bool) -> None:
+    import torch
+
+    from toolkit.training import report
+    from toolkit.training.dataset import TrainingSet, ValidationSet, training_loader, validation_loader
+    from toolkit.training.module import DetectionModule
+    from toolkit.training.start_weights import start_from
+
+    preprocessing = preprocessing_of(config)
+    training_set = TrainingSet(table.subset("train"), config, preprocessing)
+    validation = table.subset("val")
+    report.draw_data(run, table, training_set)
+    network = build_network(config.model.name, len(table.class_names))
+    if config.model.init:
+        log.info("start weights %s: %s", config.model.init, start_from(network, config.model.init))
+    loader = training_loader(training_set)
+    if config.train.estimate_bn_batches:
+        batches = itertools.islice(loader, config.train.estimate_bn_batches)
+        log.info("estimating batch-norm statistics on %d batches", config.train.estimate_bn_batches)
+        torch.optim.swa_utils.update_bn((batch.images for batch in batches), network)
+    module = DetectionModule(network, config, validation).to(memory_format=torch.channels_last)
+    checks = ValidationSet(validation, preprocessing, config.data.cache_mb)
+    trainer = _trainer(config, run, bar)
+    trainer.fit(module, loader, validation_loader(checks, config.train.batch_size))
+    if trainer.interrupted:
+        raise UserError(f"training was stopped; `toolkit export {run}` makes a bundle of the best checkpoint so far")
+
+
+def _trainer(config: DetectionConfig, run: Run, bar: bool) -> Any:
+    import lightning.pytorch as pl
+    from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar, Timer
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    from toolkit.training.callbacks import MovingAverage, ResultsTable
+
+    settings = config.train
+    every = min(settings.validate_every, settings.epochs)
+    callbacks: list[Any] = [
+        ResultsTable(run.path / "results.csv", log.info),
+        ModelCheckpoint(
+            run.path / "checkpoints", filename="best", monitor="val/AP", mode="max", save_last=True,
+            enable_version_counter=False, every_n_epochs=every, auto_insert_metric_name=False,
+        ),
+    ]  # fmt: skip
+    if settings.ema_decay is not None:
+        callbacks.append(MovingAverage(settings.ema_decay))
+    if settings.early_stopping_epochs is not None:
+        patience = max(1, settings.early_stopping_epochs // every)
+        callbacks.append(EarlyStopping("val/AP", mode="max", patience=patience))
+    if settings.time_limit_minutes is not None:
+        callbacks.append(Timer(timedelta(minutes=settings.time_limit_minutes)))
+    if bar:
+        callbacks.append(RichProgressBar())
+    accelerator = {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[settings.device]
+    return pl.Trainer(
+        accelerator=accelerator,
+        devices=1,
+        precision="bf16-mixed" if settings.precision == "bf16" else "32-true",
+        max_epochs=settings.epochs,
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=settings.clip_norm,
+        check_val_every_n_epoch=every,
+        num_sanity_val_steps=0,
+        callbacks=callbacks,
+        logger=TensorBoardLogger(run.path, name="", version="tensorboard"),
+        enable_progress_bar=bar,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        log_every_n_steps=10,
+    )
+
+
+def _finish(run: Run, table: Table) -> Run:
+    from toolkit.export.export import export_run
+    from toolkit.training import report
+
+    log.info("exporting the best checkpoint")
+    export_run(run, table=table)
+    report.draw_results(run, table)
+    log.info("bundle in %s", run.bundle)
+    return run
+
+
+def _quiet() -> None:
+    """Keep the libraries' advice out of the user's way; warnings about the user's own run still come through."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for pattern in (".*does not have many workers.*", ".*isinstance.treespec, LeafSpec.*", ".*litlogger.*"):
+        warnings.filterwarnings("ignore", pattern)
+
+
+class _log_to:  # noqa: N801  # reads as a verb in `with`
+    """Send the toolkit's log to a file and to standard error while a training runs."""
+
+    def __init__(self, path: Path) -> None:
+        stamped = logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
+        self._handlers: list[logging.Handler] = [logging.FileHandler(path, encoding="utf-8")]
+        if not any(isinstance(h, logging.StreamHandler) for h in log.handlers):
+            self._handlers.append(logging.StreamHandler(sys.stderr))
+        for handler in self._handlers:
+            handler.setFormatter(stamped)
+
+    def __enter__(self) -> None:
+        self._level = log.level
+        log.setLevel(logging.INFO)
+        for handler in self._handlers:
+            log.addHandler(handler)
+
+    def __exit__(self, *_: object) -> None:
+        log.setLevel(self._level)
+        for handler in self._handlers:
+            log.removeHandler(handler)
+            handler.close()
