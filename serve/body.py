@@ -1,0 +1,198 @@
+"""Takes a picture's bytes out of a request: counted as they arrive, bounded one by one and all together.
+
+Reading runs on the event loop and only appends; taking a form apart is work and belongs in the pool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import python_multipart
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+from starlette.requests import ClientDisconnect, Request
+
+from serve.errors import RequestError
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+FORM_FIELD = "file"
+UNNAMED = "picture"  # the source of a result whose request gave no file name
+_RAW = "image/jpeg, image/png, another image type or application/octet-stream"
+# A form for one picture has one part. The bound only keeps a form of a million empty parts from being collected.
+_MAX_PARTS = 16
+_NAME_LENGTH = 255
+
+
+class BodyBudget:
+    """Counts the bytes of all bodies held at this moment, so that many uploads cannot fill the memory together."""
+
+    def __init__(self, max_body_bytes: int, max_held_bytes: int, seconds: float) -> None:
+        self.max_body_bytes = max_body_bytes
+        self.max_held_bytes = max_held_bytes
+        self.seconds = seconds
+        self.held = 0
+
+    async def read(self, request: Request) -> bytearray:
+        """Return the body and count it until `release`.
+
+        Raises `RequestError`: 400 client gone, 408 too slow, 413 too long, 429 no memory left for it.
+        """
+        _require_plain_encoding(request)
+        self._require_announced_length(request)
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self.seconds):
+                await self._fill(body, request)
+        except BaseException as error:
+            self.release(body)
+            match error:
+                case TimeoutError():
+                    raise RequestError(408, f"the body did not arrive within {self.seconds:g} seconds") from error
+                case ClientDisconnect():
+                    raise RequestError(400, "the connection ended before the whole body had arrived") from error
+            raise
+        return body
+
+    def release(self, body: bytearray) -> None:
+        """Give back what `read` counted; the caller drops the body."""
+        self.held -= len(body)
+
+    async def _fill(self, body: bytearray, request: Request) -> None:
+        async for chunk in request.stream():
+            if len(body) + len(chunk) > self.max_body_bytes:
+                raise self._too_long()
+            if self.held + len(chunk) > self.max_held_bytes:
+                raise RequestError(429, "the service holds too many uploads now; try again", {"Retry-After": "1"})
+            self.held += len(chunk)
+            body += chunk
+
+    def _require_announced_length(self, request: Request) -> None:
+        announced = request.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > self.max_body_bytes:
+            raise self._too_long()
+
+    def _too_long(self) -> RequestError:
+        return RequestError(413, f"the body is longer than the {_mebibytes(self.max_body_bytes)} this service accepts")
+
+
+def check_media_type(request: Request) -> None:
+    """Raise `RequestError` 415 for a Content-Type that cannot hold a picture; none at all is taken for a picture."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind in ("", "application/octet-stream", "multipart/form-data") or kind.startswith("image/"):
+        return
+    raise RequestError(
+        415,
+        f"Content-Type {kind!r} is not a picture; send the picture's bytes as {_RAW}, "
+        f"or as multipart/form-data in the field {FORM_FIELD!r}",
+    )
+
+
+@dataclass(frozen=True)
+class Upload:
+    """The encoded picture, and the file name that the client gave it."""
+
+    data: bytes
+    name: str
+
+
+def unpack(body: bytearray, content_type: str) -> Upload:
+    """Return the one picture in ``body``, which is the picture itself or a form; `RequestError` 400 otherwise."""
+    if content_type.partition(";")[0].strip().lower() == "multipart/form-data":
+        upload = _only_file(_parts(body, content_type))
+    else:
+        upload = Upload(bytes(body), UNNAMED)
+    if not upload.data:
+        raise RequestError(400, f"{upload.name}: is empty (0 bytes); send the bytes of a picture file")
+    return upload
+
+
+@dataclass
+class _Part:
+    name: str | None = None
+    filename: str = ""
+    data: bytearray = field(default_factory=bytearray)
+
+
+def _only_file(parts: list[_Part]) -> Upload:
+    others = sorted({repr(part.name) if part.name else "without a name" for part in parts if part.name != FORM_FIELD})
+    if others:
+        raise RequestError(
+            400,
+            f"the form has a field {', '.join(others)}; the picture goes in the field {FORM_FIELD!r}, "
+            "options such as score_threshold in the query",
+        )
+    if len(parts) != 1:
+        raise RequestError(400, f"the form has {len(parts)} pictures; send one a request, in the field {FORM_FIELD!r}")
+    return Upload(bytes(parts[0].data), parts[0].filename[-_NAME_LENGTH:] or UNNAMED)
+
+
+def _parts(body: bytearray, content_type: str) -> list[_Part]:
+    boundary = parse_options_header(content_type)[1].get(b"boundary")
+    if not boundary:
+        raise RequestError(400, "the Content-Type multipart/form-data names no boundary; let the HTTP client set it")
+    collector = _Collector()
+    try:
+        parser = python_multipart.MultipartParser(boundary, collector.callbacks())
+        parser.write(bytes(body))
+    except FormParserError as error:
+        raise RequestError(400, "the form cannot be read; send it as multipart/form-data (RFC 7578)") from error
+    if not collector.complete:
+        raise RequestError(400, "the form is cut off: its closing boundary is missing")
+    return collector.parts
+
+
+class _Collector:
+    """Gathers the parts that python_multipart announces piece by piece."""
+
+    def __init__(self) -> None:
+        self.parts: list[_Part] = []
+        self.complete = False
+        self._header = ""
+        self._value = ""
+
+    def callbacks(self) -> MultipartCallbacks:
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._text("_header"),
+            "on_header_value": self._text("_value"),
+            "on_header_end": self._header_end,
+            "on_part_data": lambda data, start, end: self.parts[-1].data.extend(data[start:end]),
+            "on_end": self._end,
+        }
+
+    def _begin(self) -> None:
+        if len(self.parts) == _MAX_PARTS:
+            raise RequestError(400, f"the form has more than {_MAX_PARTS} fields; send one picture in the field 'file'")
+        self.parts.append(_Part())
+
+    def _text(self, attribute: str) -> Callable[[bytes, int, int], None]:
+        def append(data: bytes, start: int, end: int) -> None:
+            setattr(self, attribute, getattr(self, attribute) + data[start:end].decode("latin-1"))
+
+        return append
+
+    def _header_end(self) -> None:
+        if self._header.lower() == "content-disposition":
+            options = parse_options_header(self._value)[1]
+            part = self.parts[-1]
+            part.name = options[b"name"].decode("utf-8", "replace") if b"name" in options else None
+            part.filename = options.get(b"filename", b"").decode("utf-8", "replace")
+        self._header = self._value = ""
+
+    def _end(self) -> None:
+        self.complete = True
+
+
+def _require_plain_encoding(request: Request) -> None:
+    encoding = request.headers.get("content-encoding", "identity").lower()
+    if encoding != "identity":
+        raise RequestError(415, f"Content-Encoding {encoding!r} is not supported; send the picture's bytes as they are")
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count / 2**20:g} MiB"

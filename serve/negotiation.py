@@ -1,0 +1,46 @@
+"""Chooses the form of the answer from the Accept header (RFC 9110, section 12.5.1): JSON, or the drawn picture."""
+
+from __future__ import annotations
+
+from serve.errors import RequestError
+
+JSON = "application/json"
+# Also the order of preference where the client has none.
+OFFERED = (JSON, "image/jpeg", "image/png")
+
+
+def choose_answer(accept: str | None) -> str:
+    """Return the member of `OFFERED` that ``accept`` weighs highest; JSON where it says nothing.
+
+    The most specific range that matches a type gives its weight, so ``image/*, image/png;q=0`` means JPEG.
+    Raises `RequestError` 406 where nothing offered is wanted, 400 for a weight that is no number from 0 to 1.
+    """
+    if accept is None or not accept.strip():
+        return JSON
+    ranges = [_parse(item) for item in accept.split(",") if item.strip()]
+    best = max(OFFERED, key=lambda offer: _weight(offer, ranges))
+    if _weight(best, ranges) <= 0:
+        raise RequestError(406, f"Accept {accept!r} cannot be served; this service answers {', '.join(OFFERED)}")
+    return best
+
+
+def _parse(item: str) -> tuple[str, float]:
+    kind, *parameters = [part.strip().lower() for part in item.split(";")]
+    weight = next((part[2:].strip() for part in parameters if part.startswith("q=")), "1")
+    try:
+        value = float(weight)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise RequestError(400, f"the Accept header has the weight {weight!r}; expected a number from 0 to 1")
+    return kind, value
+
+
+def _weight(offer: str, ranges: list[tuple[str, float]]) -> float:
+    """Weight of the most specific range that covers ``offer``; 0 where none does."""
+    group = offer.partition("/")[0] + "/*"
+    for pattern in (offer, group, "*/*"):
+        weights = [weight for kind, weight in ranges if kind == pattern]
+        if weights:
+            return max(weights)
+    return 0.0

@@ -1,0 +1,61 @@
+"""A service on a free port of this machine, asked by clients that others wrote."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from toolkit.bundle import Bundle
+from toolkit.inference import Model
+
+
+class GatedModel(Model):
+    """A real model whose network waits before each run until the gate is open."""
+
+    def __init__(self, bundle: Path) -> None:
+        super().__init__(Bundle.open(bundle), device="cpu", threads=1)
+        self.gate = threading.Event()
+        self.gate.set()
+        self.running = 0
+
+    def network(self, batch):  # type: ignore[no-untyped-def]
+        self.running += 1
+        if not self.gate.wait(30):
+            raise TimeoutError("the test forgot to open the gate")
+        self.running -= 1
+        return super().network(batch)
+
+
+@contextlib.contextmanager
+def live(app: FastAPI, *, wait_until_ready: bool = True) -> Iterator[httpx.Client]:
+    """Run ``app`` under uvicorn in a thread, and give a client that knows its address."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, http="httptools", log_level="warning", lifespan="on")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_for(lambda: server.started)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+            if wait_until_ready:
+                wait_for(lambda: client.get("/health/ready").status_code == 200)
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join(30)
+
+
+def wait_for(condition, seconds: float = 30.0) -> None:  # type: ignore[no-untyped-def]
+    """Return once ``condition()`` is true; fail after ``seconds``."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"still not true after {seconds} s")
+        time.sleep(0.01)

@@ -1,0 +1,116 @@
+"""Taking the picture out of a body: raw, or a form as browsers, curl and httpx write it."""
+
+from __future__ import annotations
+
+import email.generator
+import email.mime.application
+import email.mime.multipart
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve.body import unpack
+from serve.errors import RequestError
+
+BOUNDARY = "------------------------d74496d66958873e"
+FORM = f"multipart/form-data; boundary={BOUNDARY}"
+PICTURE = bytes(range(256)) + b"\r\n--" + BOUNDARY[:-1].encode() + b"\r\n\r\n"  # nearly a boundary inside
+
+
+def form(*parts: tuple[str, bytes], end: bool = True) -> bytearray:
+    """Parts of (Content-Disposition, data)."""
+    text = b"".join(
+        f"--{BOUNDARY}\r\nContent-Disposition: {disposition}\r\nContent-Type: image/jpeg\r\n\r\n".encode() + data + b"\r\n"
+        for disposition, data in parts
+    )
+    return bytearray(text + (f"--{BOUNDARY}--\r\n".encode() if end else b""))
+
+
+@pytest.mark.parametrize("content_type", ["", "image/jpeg", "application/octet-stream", "image/png; charset=binary"])
+def test_a_raw_body_is_the_picture(content_type: str) -> None:
+    upload = unpack(bytearray(PICTURE), content_type)
+    assert (upload.data, upload.name) == (PICTURE, "picture")
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        ('form-data; name="file"; filename="street.jpg"', "street.jpg"),
+        ("form-data; name=file; filename=street.jpg", "street.jpg"),
+        ('form-data; filename="a b.jpg"; name="file"', "a b.jpg"),
+        ('form-data; name="file"; filename="街.jpg"', "街.jpg"),
+        ('form-data; name="file"', "picture"),  # no file name: curl -F file=<...
+        ('form-data; name="file"; filename="%s"' % ("x" * 300 + ".jpg"), "x" * 251 + ".jpg"),
+    ],
+)
+def test_a_form_gives_its_file_byte_by_byte(disposition: str, name: str) -> None:
+    upload = unpack(form((disposition, PICTURE)), FORM)
+    assert (upload.data, upload.name) == (PICTURE, name)
+
+
+def test_a_form_that_another_library_wrote() -> None:
+    """Python's own email package, with its own boundary and headers."""
+    message = email.mime.multipart.MIMEMultipart("form-data")
+    part = email.mime.application.MIMEApplication(PICTURE, "octet-stream", lambda each: None)
+    part.add_header("Content-Disposition", "form-data", name="file", filename="a.bin")
+    message.attach(part)
+    text = io.BytesIO()
+    email.generator.BytesGenerator(text, policy=message.policy.clone(linesep="\r\n")).flatten(message)
+    head, _, body = text.getvalue().partition(b"\r\n\r\n")
+    boundary = message.get_boundary()
+    assert head
+    assert unpack(bytearray(body), f'Multipart/Form-Data; boundary="{boundary}"').name == "a.bin"
+
+
+FILE = 'form-data; name="file"; filename="a.jpg"'
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "sentence"),
+    [
+        (bytearray(), "image/jpeg", "picture: is empty (0 bytes)"),
+        (form((FILE, b"")), FORM, "a.jpg: is empty (0 bytes)"),
+        (form(), FORM, "the form has 0 pictures"),
+        (form(('form-data; name="image"', PICTURE)), FORM, "has a field 'image'; the picture goes in the field 'file'"),
+        (
+            form((FILE, PICTURE), ('form-data; name="score_threshold"', b"0.5")),
+            FORM,
+            "has a field 'score_threshold'; the picture goes in the field 'file', options such as score_threshold",
+        ),
+        (form(("form-data", PICTURE)), FORM, "has a field without a name"),
+        (form((FILE, PICTURE), (FILE, PICTURE)), FORM, "the form has 2 pictures; send one a request"),
+        (form(*[(FILE, b"x")] * 20), FORM, "more than 16 fields"),
+        (form((FILE, PICTURE), end=False), FORM, "cut off"),
+        (bytearray(), FORM, "cut off"),
+        (form((FILE, PICTURE)), "multipart/form-data", "names no boundary"),
+        (form((FILE, PICTURE)), "multipart/form-data; boundary=other", "the form cannot be read"),
+        (form((FILE, PICTURE)), "multipart/form-data; boundary=" + "x" * 999, "the form cannot be read"),
+        (bytearray(PICTURE), FORM, "the form cannot be read"),
+    ],
+)
+def test_a_body_that_is_not_one_picture_is_a_400(body: bytearray, content_type: str, sentence: str) -> None:
+    with pytest.raises(RequestError) as refused:
+        unpack(body, content_type)
+    assert refused.value.status == 400
+    assert sentence in refused.value.sentence
+
+
+def test_a_form_cut_anywhere_is_refused() -> None:
+    whole = form((FILE, b"0123456789"))
+    closing = len(whole) - len("\r\n")  # the last line break may be missing
+    for length in range(closing):
+        with pytest.raises(RequestError):
+            unpack(whole[:length], FORM)
+    assert unpack(whole[:closing], FORM).data == b"0123456789"
+
+
+@given(st.binary(max_size=300), st.integers(0, 200))
+def test_noise_in_a_form_is_read_or_refused_never_more(noise: bytes, position: int) -> None:
+    body = form((FILE, PICTURE))
+    body[position : position + len(noise)] = noise
+    try:
+        unpack(body, FORM)
+    except RequestError as refused:
+        assert refused.status == 400

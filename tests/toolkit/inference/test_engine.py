@@ -1,0 +1,164 @@
+"""The session: devices and threads that were asked for, and networks that are not what the bundle says."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import helper
+from tiny_bundle import tiny_network, tiny_spec
+
+from toolkit.bundle import Bundle, Network, write_bundle
+from toolkit.errors import UserError
+from toolkit.inference.engine import Engine, _cgroup_quota, usable_cores
+from toolkit.preprocess import Preprocessing
+
+HAS_CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
+def bundle_of(tmp_path: Path, data: bytes, /, **changes: object) -> Bundle:
+    return write_bundle(tmp_path / "b", tiny_spec(**changes), {"model.onnx": data})
+
+
+def test_run_gives_each_pictures_answer(tiny_bundle: Path) -> None:
+    batch = np.zeros((3, 3, 64, 64), np.float32)
+    batch[1, 2] = 160  # red
+    raw = Engine(Bundle.open(tiny_bundle), device="cpu").run(batch)
+    assert (raw.shape, raw.dtype) == ((3, 84, 7), np.float32)
+    np.testing.assert_allclose(raw[:, 35, 5], [0, 10, 0])
+
+
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+def test_device_is_told(device: str, tiny_bundle: Path) -> None:
+    engine = Engine(Bundle.open(tiny_bundle), device=device, threads=1, allow_spinning=False)
+    assert engine.device == ("cuda" if HAS_CUDA and device == "auto" else "cpu")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "gpu"}, "device 'gpu': expected one of auto, cpu, cuda"),
+        ({"device": "CUDA"}, "device 'CUDA': expected one of"),
+        ({"threads": 0}, "threads: expected a number from 1 up, got 0"),
+    ],
+)
+def test_wrong_options(options: dict[str, object], message: str, tiny_bundle: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        Engine(Bundle.open(tiny_bundle), **options)
+    assert str(caught.value).startswith(message)
+
+
+def test_cuda_is_never_replaced_silently(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to miss it: a build without CUDA, and one whose provider does not start."""
+    bundle = Bundle.open(tiny_bundle)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(UserError, match="was built without CUDA"):
+        Engine(bundle, device="cuda")
+    assert Engine(bundle, device="auto").device == "cpu"
+
+    real = onnxruntime.InferenceSession
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: both)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None, raising=False)
+    monkeypatch.setattr(
+        onnxruntime, "InferenceSession", lambda data, options, providers: real(data, options, providers=providers[-1:])
+    )
+    with pytest.raises(UserError, match="could not start its CUDA provider"):
+        Engine(bundle, device="cuda")
+    assert Engine(bundle, device="auto").device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("network", "spec", "message"),
+    [
+        (b"", {}, "cannot be loaded by ONNX Runtime"),
+        (b"text, not a network", {}, "cannot be loaded by ONNX Runtime"),
+        (tiny_network()[:900], {}, "cannot be loaded by ONNX Runtime"),
+        (tiny_network(), {"network": Network(architecture="tiny", input="pixels")}, "has no 'pixels', it has images"),
+        (tiny_network(), {"network": Network(architecture="tiny", output="boxes")}, "has no 'boxes', it has raw"),
+        (tiny_network(), {"labels": ("a", "b", "c")}, "'raw' is tensor(float) ['batch', 84, 7]; bundle.yaml asks for"),
+        (
+            tiny_network(),
+            {"preprocessing": Preprocessing(input_size=(64, 96))},
+            "'images' is tensor(float) ['batch', 3, 64, 64]; bundle.yaml asks for tensor(float) ['batch', 3, 64, 96]",
+        ),
+        (
+            tiny_network(),
+            {"network": Network(architecture="tiny", strides=(8, 16))},
+            "bundle.yaml asks for tensor(float) ['batch', 80, 7]",
+        ),
+        (tiny_network(batch=1), {}, "'images' is tensor(float) [1, 3, 64, 64]"),
+    ],
+)
+def test_a_network_that_does_not_fit(network: bytes, spec: dict[str, object], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        Engine(bundle_of(tmp_path, network, **spec), device="cpu")
+    assert message in str(caught.value)
+    assert str(tmp_path / "b") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_second_input_is_refused(tmp_path: Path) -> None:
+    model = onnx.load_from_string(tiny_network())
+    model.graph.input.append(helper.make_tensor_value_info("more", onnx.TensorProto.FLOAT, [1]))
+    with pytest.raises(UserError, match="more than one input"):
+        Engine(bundle_of(tmp_path, model.SerializeToString()), device="cpu")
+
+
+@pytest.mark.parametrize("where", ["working directory", "elsewhere"])
+def test_weights_outside_the_file_are_refused(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime alone would load them, unverified, from the working directory."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    model = onnx.load_from_string(tiny_network())
+    onnx.save(model, outside / "m.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    assert (outside / "weights.bin").stat().st_size > 1000
+    monkeypatch.chdir(outside if where == "working directory" else tmp_path)
+    with pytest.raises(UserError, match="keeps weights in another file, and a bundle's network must be one file"):
+        Engine(bundle_of(tmp_path, (outside / "m.onnx").read_bytes()), device="cpu")
+
+
+def test_eight_threads_at_once(tiny_bundle: Path) -> None:
+    engine = Engine(Bundle.open(tiny_bundle), device="cpu", threads=1)
+    answers: dict[int, list[float]] = {}
+
+    def ask(index: int) -> None:
+        batch = np.zeros((1, 3, 64, 64), np.float32)
+        batch[:, 2] = 16 * index
+        answers[index] = [float(engine.run(batch)[0, 35, 5]) for _ in range(50)]
+
+    threads = [threading.Thread(target=ask, args=(index,)) for index in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == {index: [float(index)] * 50 for index in range(8)}
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, None),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2.0),
+        ({"cpu.max": "rubbish"}, None),
+    ],
+)
+def test_cgroup_quota(files: dict[str, str], expected: float | None, tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert _cgroup_quota(tmp_path) == expected
+
+
+@pytest.mark.parametrize(("quota", "cores"), [(None, 6), (0.5, 1), (2.5, 3), (64.0, 6)])
+def test_usable_cores(quota: float | None, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(6)), raising=False)
+    monkeypatch.setattr("toolkit.inference.engine._cgroup_quota", lambda root: quota)
+    assert usable_cores() == cores
