@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
@@ -35,15 +36,13 @@ def _sigmoid(z):  # type: ignore[no-untyped-def]
     # Adding 1.5 * 2^23 rounds to a whole number, which then stands in the low bits.
     shifted = t * np.float32(1.4426950408889634) + np.float32(12582912.0)
     whole = shifted - np.float32(12582912.0)
-    # ln 2 in two pieces, the first exact in few bits; the coefficients are a minimax fit of exp on |r| <= ln(2) / 2.
+    # ln 2 in two pieces, the first exact in few bits; a minimax fit of exp on |r| <= ln(2) / 2.
     r = t - whole * np.float32(0.693359375)
     r = r + whole * np.float32(2.12194440e-4)
-    p = np.float32(1.9875691500e-4)
-    p = p * r + np.float32(1.3981999507e-3)
-    p = p * r + np.float32(8.3334519073e-3)
-    p = p * r + np.float32(4.1665795894e-2)
-    p = p * r + np.float32(1.6666665459e-1)
-    p = p * r + np.float32(5.0000001201e-1)
+    p = np.float32(8.312501013e-3)
+    p = p * r + np.float32(4.189033061e-2)
+    p = p * r + np.float32(1.666711569e-1)
+    p = p * r + np.float32(4.999923110e-1)
     p = p * (r * r) + r + np.float32(1.0)
     power = np.int32((np.float32(shifted).view(np.int32) << 23) + 0x3F800000).view(np.float32)
     return np.float32(1.0) / (np.float32(1.0) + p * power)
@@ -166,17 +165,16 @@ def _part_moments(x, tile, block, mean, squares):  # type: ignore[no-untyped-def
 
 
 @njit(**_options)
-def _coefficients(mean, variance, weight, bias, eps):  # type: ignore[no-untyped-def]
-    """Return float64 high, scale, shift [C] with normalised = (x - high) * scale + shift.
+def _coefficients(mean, variance, weight, bias, eps, tile):  # type: ignore[no-untyped-def]
+    """Return float32 high, scale, shift over a tile, with normalised = (x - high) * scale + shift.
 
     ``high`` is the mean as float32; what that rounds off goes into the shift, or a mean far from zero would cost digits.
     """
-    high, scale, shift = np.empty_like(mean), np.empty_like(mean), np.empty_like(mean)
+    scale, shift = np.empty_like(mean), np.empty_like(mean)
     for c in range(mean.size):
-        high[c] = np.float32(mean[c])
         scale[c] = weight[c] / np.sqrt(variance[c] + eps)
-        shift[c] = bias[c] - (mean[c] - high[c]) * scale[c]
-    return high, scale, shift
+        shift[c] = bias[c] - (mean[c] - np.float32(mean[c])) * scale[c]
+    return _repeat(mean, tile), _repeat(scale, tile), _repeat(shift, tile)
 
 
 @njit(**_options)
@@ -190,43 +188,54 @@ def _join_moments(means, squares, part_rows, rows, mean, variance):  # type: ign
 
 
 @njit(**_options)
-def _part_forward(x, y, tile, high, scale, shift):  # type: ignore[no-untyped-def]
-    for first in range(0, x.size, tile):
-        _normalise(x[first : first + tile], high, scale, shift, y[first : first + tile])
+def _share(parts, worker, workers):  # type: ignore[no-untyped-def]
+    """Return the first and past-the-last part of a worker."""
+    return parts * worker // workers, parts * (worker + 1) // workers
 
 
 _IN = "Array(float32, 1, 'C', readonly=True)"
 _IN64 = "Array(float64, 1, 'C', readonly=True)"
-_FORWARD = f"void({_IN}, {_IN}, {_IN}, float64, float32[::1], float64[::1], float64[::1])"
+_FORWARD = f"void({_IN}, {_IN}, {_IN}, float64, int64, float32[::1], float64[::1], float64[::1])"
+
+
+@njit(**_options)
+def _moments(x, tile, block, size, first, end, means, squares):  # type: ignore[no-untyped-def]
+    for part in range(first, end):
+        _part_moments(x[part * size : (part + 1) * size], tile, block, means[part], squares[part])
+
+
+@njit(**_options)
+def _results(x, y, tile, size, first, end, high, scale, shift):  # type: ignore[no-untyped-def]
+    # Backwards, here and below: the parts read last are still in the cache.
+    for part in range(end - 1, first - 1, -1):
+        for a in range(part * size, min((part + 1) * size, x.size), tile):
+            _normalise(x[a : a + tile], high, scale, shift, y[a : a + tile])
 
 
 @kernel(_FORWARD)
-def _forward_serial(x, weight, bias, eps, y, mean, variance):  # type: ignore[no-untyped-def]
-    channels = mean.size
-    tile, block, size = _layout(x.size, channels)
+def _forward_serial(x, weight, bias, eps, workers, y, mean, variance):  # type: ignore[no-untyped-def]
+    tile, block, size = _layout(x.size, mean.size)
     parts = (x.size + size - 1) // size
-    means, squares = np.empty((parts, channels)), np.empty((parts, channels))
-    for part in range(parts):
-        _part_moments(x[part * size : (part + 1) * size], tile, block, means[part], squares[part])
-    _join_moments(means, squares, size // channels, x.size // channels, mean, variance)
-    high, scale, shift = _coefficients(mean, variance, weight, bias, eps)
-    _part_forward(x, y, tile, _repeat(high, tile), _repeat(scale, tile), _repeat(shift, tile))
+    means, squares = np.empty((parts, mean.size)), np.empty((parts, mean.size))
+    _moments(x, tile, block, size, 0, parts, means, squares)
+    _join_moments(means, squares, size // mean.size, x.size // mean.size, mean, variance)
+    high, scale, shift = _coefficients(mean, variance, weight, bias, eps, tile)
+    _results(x, y, tile, size, 0, parts, high, scale, shift)
 
 
 @kernel(_FORWARD, parallel=True)
-def _forward_parallel(x, weight, bias, eps, y, mean, variance):  # type: ignore[no-untyped-def]
-    channels = mean.size
-    tile, block, size = _layout(x.size, channels)
+def _forward_parallel(x, weight, bias, eps, workers, y, mean, variance):  # type: ignore[no-untyped-def]
+    tile, block, size = _layout(x.size, mean.size)
     parts = (x.size + size - 1) // size
-    means, squares = np.empty((parts, channels)), np.empty((parts, channels))
-    for part in prange(parts):
-        _part_moments(x[part * size : (part + 1) * size], tile, block, means[part], squares[part])
-    _join_moments(means, squares, size // channels, x.size // channels, mean, variance)
-    high, scale, shift = _coefficients(mean, variance, weight, bias, eps)
-    tiled_high, tiled_scale, tiled_shift = _repeat(high, tile), _repeat(scale, tile), _repeat(shift, tile)
-    for part in prange(parts):
-        low, end = part * size, (part + 1) * size
-        _part_forward(x[low:end], y[low:end], tile, tiled_high, tiled_scale, tiled_shift)
+    means, squares = np.empty((parts, mean.size)), np.empty((parts, mean.size))
+    for worker in prange(workers):
+        first, end = _share(parts, worker, workers)
+        _moments(x, tile, block, size, first, end, means, squares)
+    _join_moments(means, squares, size // mean.size, x.size // mean.size, mean, variance)
+    high, scale, shift = _coefficients(mean, variance, weight, bias, eps, tile)
+    for worker in prange(workers):
+        first, end = _share(parts, worker, workers)
+        _results(x, y, tile, size, first, end, high, scale, shift)
 
 
 @njit(**_options)
@@ -243,8 +252,8 @@ def _part_sums(dy, x, tile, block, high, scale, shift, dz_sum, dz_d_sum):  # typ
 
 
 @njit(**_options)
-def _join_sums(dz_sums, dz_d_sums, mean, variance, high, scale, eps, rows, dweight, dbias):  # type: ignore[no-untyped-def]
-    """Write the gradients of weight and bias; return slope and offset of the input's gradient in (x - high)."""
+def _join_sums(dz_sums, dz_d_sums, mean, variance, weight, eps, rows, tile, dweight, dbias):  # type: ignore[no-untyped-def]
+    """Write the gradients of weight and bias; return over a tile what ``_input_gradient`` takes off, linear in d."""
     slope, offset = np.empty_like(mean), np.empty_like(mean)
     for c in range(mean.size):
         dz, dz_d = 0.0, 0.0
@@ -252,63 +261,61 @@ def _join_sums(dz_sums, dz_d_sums, mean, variance, high, scale, eps, rows, dweig
             dz += dz_sums[part, c]
             dz_d += dz_d_sums[part, c]
         inverse = 1.0 / np.sqrt(variance[c] + eps)
-        low = mean[c] - high[c]
-        dbias[c] = dz
-        dweight[c] = (dz_d - low * dz) * inverse
-        # dx = scale * (dz - mean(dz) - normalised * mean(dz * normalised)), normalised = (x - high - low) * inverse
-        slope[c] = scale[c] * inverse * dweight[c] / rows
-        offset[c] = scale[c] * dz / rows - low * slope[c]
-    return slope, offset
+        low = mean[c] - np.float32(mean[c])
+        gain = (dz_d - low * dz) * inverse
+        dbias[c], dweight[c] = dz, gain
+        # dx = scale * (dz - mean(dz) - normalised * mean(dz * normalised)), normalised = (d - low) * inverse
+        scale = weight[c] * inverse
+        slope[c] = scale * inverse * gain / rows
+        offset[c] = scale * dz / rows - low * slope[c]
+    return _repeat(slope, tile), _repeat(offset, tile)
 
 
 @njit(**_options)
-def _part_backward(dy, x, dx, tile, high, scale, shift, slope, offset):  # type: ignore[no-untyped-def]
-    for first in range(0, x.size, tile):
-        end = first + tile
-        _input_gradient(dy[first:end], x[first:end], high, scale, shift, slope, offset, dx[first:end])
+def _sums(dy, x, tile, block, size, first, end, high, scale, shift, sums, d_sums):  # type: ignore[no-untyped-def]
+    for part in range(first, end):
+        a, b = part * size, (part + 1) * size
+        _part_sums(dy[a:b], x[a:b], tile, block, high, scale, shift, sums[part], d_sums[part])
+
+
+@njit(**_options)
+def _input_gradients(dy, x, dx, tile, size, first, end, high, scale, shift, slope, offset):  # type: ignore[no-untyped-def]
+    for part in range(end - 1, first - 1, -1):
+        for a in range(part * size, min((part + 1) * size, x.size), tile):
+            _input_gradient(dy[a : a + tile], x[a : a + tile], high, scale, shift, slope, offset, dx[a : a + tile])
 
 
 _BACKWARD = (
-    f"void({_IN}, {_IN}, {_IN64}, {_IN64}, {_IN}, {_IN}, float64, float32[::1], float32[::1], float32[::1])"
+    f"void({_IN}, {_IN}, {_IN64}, {_IN64}, {_IN}, {_IN}, float64, int64, float32[::1], float32[::1], float32[::1])"
 )
 
 
 @kernel(_BACKWARD)
-def _backward_serial(dy, x, mean, variance, weight, bias, eps, dx, dweight, dbias):  # type: ignore[no-untyped-def]
-    channels = mean.size
-    tile, block, size = _layout(x.size, channels)
+def _backward_serial(dy, x, mean, variance, weight, bias, eps, workers, dx, dweight, dbias):  # type: ignore[no-untyped-def]
+    tile, block, size = _layout(x.size, mean.size)
     parts = (x.size + size - 1) // size
-    high, scale, shift = _coefficients(mean, variance, weight, bias, eps)
-    tiled_high, tiled_scale, tiled_shift = _repeat(high, tile), _repeat(scale, tile), _repeat(shift, tile)
-    sums, d_sums = np.empty((parts, channels)), np.empty((parts, channels))
-    for part in range(parts):
-        a, b = part * size, (part + 1) * size
-        _part_sums(dy[a:b], x[a:b], tile, block, tiled_high, tiled_scale, tiled_shift, sums[part], d_sums[part])
-    rows = x.size // channels
-    slope, offset = _join_sums(sums, d_sums, mean, variance, high, scale, eps, rows, dweight, dbias)
-    tiled_slope, tiled_offset = _repeat(slope, tile), _repeat(offset, tile)
-    _part_backward(dy, x, dx, tile, tiled_high, tiled_scale, tiled_shift, tiled_slope, tiled_offset)
+    high, scale, shift = _coefficients(mean, variance, weight, bias, eps, tile)
+    sums, d_sums = np.empty((parts, mean.size)), np.empty((parts, mean.size))
+    _sums(dy, x, tile, block, size, 0, parts, high, scale, shift, sums, d_sums)
+    rows = x.size // mean.size
+    slope, offset = _join_sums(sums, d_sums, mean, variance, weight, eps, rows, tile, dweight, dbias)
+    _input_gradients(dy, x, dx, tile, size, 0, parts, high, scale, shift, slope, offset)
 
 
 @kernel(_BACKWARD, parallel=True)
-def _backward_parallel(dy, x, mean, variance, weight, bias, eps, dx, dweight, dbias):  # type: ignore[no-untyped-def]
-    channels = mean.size
-    tile, block, size = _layout(x.size, channels)
+def _backward_parallel(dy, x, mean, variance, weight, bias, eps, workers, dx, dweight, dbias):  # type: ignore[no-untyped-def]
+    tile, block, size = _layout(x.size, mean.size)
     parts = (x.size + size - 1) // size
-    high, scale, shift = _coefficients(mean, variance, weight, bias, eps)
-    tiled_high, tiled_scale, tiled_shift = _repeat(high, tile), _repeat(scale, tile), _repeat(shift, tile)
-    sums, d_sums = np.empty((parts, channels)), np.empty((parts, channels))
-    for part in prange(parts):
-        a, b = part * size, (part + 1) * size
-        _part_sums(dy[a:b], x[a:b], tile, block, tiled_high, tiled_scale, tiled_shift, sums[part], d_sums[part])
-    rows = x.size // channels
-    slope, offset = _join_sums(sums, d_sums, mean, variance, high, scale, eps, rows, dweight, dbias)
-    tiled_slope, tiled_offset = _repeat(slope, tile), _repeat(offset, tile)
-    for part in prange(parts):
-        a, b = part * size, (part + 1) * size
-        _part_backward(
-            dy[a:b], x[a:b], dx[a:b], tile, tiled_high, tiled_scale, tiled_shift, tiled_slope, tiled_offset
-        )
+    high, scale, shift = _coefficients(mean, variance, weight, bias, eps, tile)
+    sums, d_sums = np.empty((parts, mean.size)), np.empty((parts, mean.size))
+    for worker in prange(workers):
+        first, end = _share(parts, worker, workers)
+        _sums(dy, x, tile, block, size, first, end, high, scale, shift, sums, d_sums)
+    rows = x.size // mean.size
+    slope, offset = _join_sums(sums, d_sums, mean, variance, weight, eps, rows, tile, dweight, dbias)
+    for worker in prange(workers):
+        first, end = _share(parts, worker, workers)
+        _input_gradients(dy, x, dx, tile, size, first, end, high, scale, shift, slope, offset)
 
 
 def _rows(x: Any) -> NDArray[np.float32]:
@@ -318,8 +325,8 @@ def _rows(x: Any) -> NDArray[np.float32]:
     return rows
 
 
-def _parallel(size: int) -> bool:
-    return size >= _PARALLEL_ELEMENTS and lone_caller()
+def _workers(size: int) -> int:
+    return numba.get_num_threads() if size >= _PARALLEL_ELEMENTS and lone_caller() else 1
 
 
 def batch_norm_silu(
@@ -349,8 +356,9 @@ def batch_norm_silu(
     shift = host_array(bias, "bias", np.float32, (channels,))
     target = output_array(out, np.float32, rows.shape)
     mean, variance = np.empty(channels), np.empty(channels)
-    run = _forward_parallel if _parallel(rows.size) else _forward_serial
-    run(rows.reshape(-1), gain, shift, float(eps), target.reshape(-1), mean, variance)
+    workers = _workers(rows.size)
+    run = _forward_parallel if workers > 1 else _forward_serial
+    run(rows.reshape(-1), gain, shift, float(eps), workers, target.reshape(-1), mean, variance)
     return target, mean, variance
 
 
@@ -390,9 +398,10 @@ def batch_norm_silu_backward(
     shift = host_array(bias, "bias", np.float32, (channels,))
     target = output_array(out, np.float32, rows.shape)
     dweight, dbias = np.empty(channels, np.float32), np.empty(channels, np.float32)
-    run = _backward_parallel if _parallel(rows.size) else _backward_serial
+    workers = _workers(rows.size)
+    run = _backward_parallel if workers > 1 else _backward_serial
     run(
-        upstream.reshape(-1), rows.reshape(-1), average, spread, gain, shift, float(eps),
+        upstream.reshape(-1), rows.reshape(-1), average, spread, gain, shift, float(eps), workers,
         target.reshape(-1), dweight, dbias,
     )  # fmt: skip
     return target, dweight, dbias

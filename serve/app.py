@@ -29,7 +29,7 @@ from toolkit.inference.engine import usable_cores
 
 MAX_BODY_BYTES = 32 * 2**20
 WAITING = 32
-BODY_SECONDS = 30.0
+BODY_SECONDS = 60.0
 # More runs at once than this only share the same caches and memory; each gets several cores instead.
 MOST_WORKERS = 4
 # Nothing on the page comes from elsewhere, and nobody may frame it.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 FORM_FIELD = "file"
-UNNAMED = "picture"  # the source of a result whose request gave no file name
+UNNAMED = "upload"  # the source of a result whose request gave no file name
 _RAW = "image/jpeg, image/png, another image type or application/octet-stream"
 # A form for one picture has one part. The bound only keeps a form of a million empty parts from being collected.
 _MAX_PARTS = 16

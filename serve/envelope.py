@@ -7,6 +7,7 @@ before it has read why.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -20,8 +21,9 @@ from serve.errors import error_answer
 log = logging.getLogger("serve")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-# How long the rest of a refused body is read and dropped before the connection is closed.
+# How much of the rest of a refused body is read and dropped, and for how long, before the connection is closed.
 _LINGER_SECONDS = 2.0
+_LINGER_BYTES = 64 * 2**20
 _UNLOGGED = ("/health/live", "/health/ready")
 
 
@@ -81,12 +83,11 @@ class _Exchange:
         await self._send(message)
 
     async def _drop_body(self) -> None:
-        try:
+        dropped = 0
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_SECONDS):
-                while self._body_comes:
-                    await self.receive()
-        except TimeoutError:
-            self._body_comes = False
+                while self._body_comes and dropped < _LINGER_BYTES:
+                    dropped += len((await self.receive()).get("body", b""))
 
     def log(self) -> None:
         path = self._scope["path"]

@@ -7,6 +7,7 @@ import errno
 import logging
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,10 @@ _KEEP_ALIVE_SECONDS = 15
 _FLUSH_SECONDS = 2
 
 
+def _say(line: str) -> None:
+    print(line, flush=True)  # whoever waits for it may read from a pipe
+
+
 def run(
     bundle: str | Path,
     host: str = "127.0.0.1",
@@ -41,7 +46,7 @@ def run(
     max_pixels: int = MAX_PIXELS,
     body_seconds: float = BODY_SECONDS,
     drain_seconds: float = 30.0,
-    announce: Callable[[str], None] = print,
+    announce: Callable[[str], None] = _say,
 ) -> None:
     """Serve ``bundle`` (a shipped name, a bundle, or a training run) until SIGTERM or Ctrl+C; then return.
 
@@ -86,6 +91,9 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """uvicorn's own raises the signal again after its shutdown, which would end the process by the signal."""
+        if threading.current_thread() is not threading.main_thread():  # only that one may handle signals
+            yield
+            return
         before = {each: signal.signal(each, self.handle_exit) for each in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import uvicorn
 from fastapi import FastAPI
+from numpy.typing import NDArray
 
 from toolkit.bundle import Bundle
 from toolkit.inference import Model
@@ -25,7 +27,7 @@ class GatedModel(Model):
         self.gate.set()
         self.running = 0
 
-    def network(self, batch):  # type: ignore[no-untyped-def]
+    def network(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         self.running += 1
         if not self.gate.wait(30):
             raise TimeoutError("the test forgot to open the gate")
@@ -52,7 +54,7 @@ def live(app: FastAPI, *, wait_until_ready: bool = True) -> Iterator[httpx.Clien
         thread.join(30)
 
 
-def wait_for(condition, seconds: float = 30.0) -> None:  # type: ignore[no-untyped-def]
+def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Return once ``condition()`` is true; fail after ``seconds``."""
     end = time.monotonic() + seconds
     while not condition():

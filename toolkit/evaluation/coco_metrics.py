@@ -78,6 +78,14 @@ def _number(value: float) -> float | None:
     return None if value < 0 or np.isnan(value) else float(value)  # COCO's -1: nothing of that kind to find
 
 
+def precision_curves(matched: Any) -> NDArray[np.float64]:
+    """Return precision [101, C] at the 101 recalls of COCO's protocol, IoU 0.5; -1 where a class has no box."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        matched.accumulate()
+    curves: NDArray[np.float64] = matched.eval["precision"][0, :, :, 0, -1]
+    return curves
+
+
 def summarise(matched: Any) -> dict[str, Any]:
     """Return ``{"AP": ..., ...}`` (COCO's twelve, ``None`` where there is nothing to find) and ``per_class``."""
     with contextlib.redirect_stdout(io.StringIO()):

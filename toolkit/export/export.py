@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 import toolkit
-from toolkit.bundle import Bundle, BundleSpec, DetectionPostprocessing, Network, Provenance, pack, write_bundle
+from toolkit.bundle import BundleSpec, DetectionPostprocessing, Network, Provenance, write_bundle
 from toolkit.config.schema import DetectionConfig
-from toolkit.data.table import Table, load_table
+from toolkit.data.table import Progress, Table, load_table
 from toolkit.errors import UserError
 from toolkit.evaluation.evaluate import measure
 from toolkit.export import parity
@@ -32,7 +32,9 @@ log = logging.getLogger("toolkit")
 EXPORT_BLOCKS = ("bundle", "postprocess", "preprocess", "data", "name")
 
 
-def export_run(run: Run, *, table: Table | None = None, overrides: Sequence[str] = ()) -> Path:
+def export_run(
+    run: Run, *, table: Table | None = None, overrides: Sequence[str] = (), progress: Progress | None = None
+) -> Path:
     """Write ``RUN/bundle`` from the best checkpoint and return its path.
 
     ``overrides`` change the blocks `EXPORT_BLOCKS` only. Raises ``UserError`` when torch, ONNX Runtime and the
@@ -41,7 +43,7 @@ def export_run(run: Run, *, table: Table | None = None, overrides: Sequence[str]
     _check_overrides(overrides)
     trained = run.config().config
     config = run.config(tuple(overrides)).config
-    table = table or load_table(config.data, config.seed)
+    table = table or load_table(config.data, config.seed, progress=progress)
     reference = parity.Reference(_trained_network(run, trained, table), preprocessing_of(trained))
     log.info("exporting ONNX")
     files = {"model.onnx": to_onnx(reference.network, config.model.input_size)}
@@ -52,7 +54,7 @@ def export_run(run: Run, *, table: Table | None = None, overrides: Sequence[str]
         log.info("parity of torch, ONNX Runtime and the service")
         certificate = _certify(reference, model, table)
         log.info("measuring the bundle on the validation pictures")
-        metrics = measure(model, table.subset("val"), "val")
+        metrics = measure(model, table.subset("val"), "val", progress)
         golden = make_golden(model, golden_pictures())
     finally:
         _remove(draft)
@@ -61,28 +63,6 @@ def export_run(run: Run, *, table: Table | None = None, overrides: Sequence[str]
     write_bundle(run.bundle, spec, files)
     write_json(run.path / "metrics.json", metrics)
     return run.bundle
-
-
-def copy_bundle(source: Bundle, to: str | Path, *, docker: bool = False) -> Path:
-    """Copy a bundle to a folder, or to one file when the name ends in .zip; ``docker`` adds a Dockerfile beside it."""
-    target = Path(to)
-    if target.suffix == ".zip":
-        if docker:
-            raise UserError(f"{to}: --docker needs a folder to put the Dockerfile in; give a folder instead of a .zip")
-        if source.path.is_dir():
-            return pack(_bundle_folder(source.path), target)
-    if target.resolve() == _bundle_folder(source.path).resolve():
-        raise UserError(f"{to}: the bundle is there already; give another folder")
-    write_bundle(target, source.spec, {name: source.read(name) for name in source.spec.files})
-    if docker:
-        from serve.docker import write_dockerfile
-
-        write_dockerfile(target.parent, target.name)
-    return target
-
-
-def _bundle_folder(path: Path) -> Path:
-    return path / "bundle" if (path / "bundle" / "bundle.yaml").is_file() else path
 
 
 def _check_overrides(overrides: Sequence[str]) -> None:

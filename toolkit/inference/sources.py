@@ -192,7 +192,7 @@ def _read_frame(path: str, index: int) -> RGB:
     """Frame ``index`` by walking there: seeking lands on another frame in some formats."""
     capture = cv2.VideoCapture(path)
     try:
-        walked = capture.grab()
+        walked = all(capture.grab() for _ in range(index + 1))
         done, frame = capture.retrieve() if walked else (False, None)
     finally:
         capture.release()

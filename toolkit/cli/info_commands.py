@@ -1,0 +1,63 @@
+"""``toolkit zoo``, ``doctor``, ``warmup`` and ``demo``: what is here, whether it works, and a first tour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands of this file."""
+    app.command()(zoo)
+    app.command()(doctor)
+    app.command()(warmup)
+    app.command()(demo)
+
+
+def zoo() -> None:
+    """List the shipped bundles with their numbers."""
+    from toolkit.bundle import Bundle
+    from toolkit.bundles import find, names
+
+    for name in names():
+        bundle = Bundle.open(find(name))
+        numbers = bundle.read_json("metrics.json")["coco"]
+        megabytes = len(bundle.network_bytes()) / 1e6
+        height, width = bundle.preprocessing.input_size
+        typer.echo(
+            f"{name} {bundle.version}: {bundle.task}, {', '.join(bundle.labels)}; {width}x{height}, {megabytes:.1f} MB;"
+            f" AP {numbers['AP']:.3f}, AP50 {numbers['AP50']:.3f}; {bundle.spec.licence}"
+        )
+
+
+def doctor() -> None:
+    """Check the installation: versions, devices, threads, caches, names in the way; exit code 1 on a problem."""
+    from toolkit.doctor import examine
+
+    lines, problems = examine()
+    for line in lines:
+        typer.echo(line)
+    for problem in problems:
+        typer.echo(f"problem: {problem}", err=True)
+    if problems:
+        raise typer.Exit(1)
+
+
+def warmup() -> None:
+    """Compile every operator now, so that no first call waits for it."""
+    from toolkit.doctor import compile_all
+
+    for name, seconds in compile_all():
+        typer.echo(f"{name}: {seconds:.2f} s")
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for pictures, run and bundle.")] = Path("runs/demo"),
+    photo: Annotated[Path | None, typer.Option(help="A photograph with faces; default is matplotlib's portrait.")] = None,
+) -> None:
+    """The whole line in a few minutes, offline: predict, train, evaluate, export, serve, ask."""
+    from toolkit.demo import run
+
+    run(out, photo)

@@ -1,0 +1,94 @@
+"""``toolkit predict`` and ``serve``: what a trained bundle is for. Neither needs torch."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toolkit.errors import UserError
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands of this file."""
+    app.command()(predict)
+    app.command()(serve)
+
+
+def predict(
+    model: Annotated[str, typer.Argument(help="A shipped bundle's name, a bundle's folder or zip, or a run.")],
+    inputs: Annotated[list[str], typer.Argument(help="Pictures, folders, patterns ('*.jpg') or videos.")],
+    save: Annotated[Path | None, typer.Option(help="Folder for the drawn pictures.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line instead of a summary.")] = False,
+    score_threshold: Annotated[float | None, typer.Option(help="Least score of a box, 0 to 1.")] = None,
+    iou_threshold: Annotated[float | None, typer.Option(help="Overlap above which the weaker box goes, 0 to 1.")] = None,
+    max_detections: Annotated[int | None, typer.Option(help="Most boxes in a picture.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Pictures that the network takes at once.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+) -> None:
+    """Predict on pictures, folders and videos; exit code 1 when some of them could not be used."""
+    from toolkit.inference import load
+
+    loaded = load(model, device)
+    results = loaded.predict(
+        inputs,
+        batch_size=batch_size,
+        score_threshold=score_threshold,
+        iou_threshold=iou_threshold,
+        max_detections=max_detections,
+    )
+    failed = 0
+    names = _Names(save)
+    for result in results:
+        if not result:
+            failed += 1
+            typer.echo(f"error: {result.summary()}", err=True)
+            if json:
+                typer.echo(json_module.dumps(result.to_dict(), ensure_ascii=False))
+            continue
+        saved = result.save(names.next(result.source)) if save else None  # type: ignore[union-attr]
+        if json:
+            typer.echo(json_module.dumps(result.to_dict(), ensure_ascii=False))
+        else:
+            typer.echo(result.summary() + (f" -> {saved}" if saved else ""))
+    if failed:
+        typer.echo(f"{failed} of the inputs could not be used", err=True)
+        raise typer.Exit(1)
+
+
+class _Names:
+    """File names for drawn pictures: the source's own, numbered where two sources share one."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder or Path()
+        self._taken: set[str] = set()
+
+    def next(self, source: str) -> Path:
+        name = Path(source.replace("#", "_"))
+        suffix = name.suffix.lower() if name.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp") else ".jpg"
+        stem, number = name.stem if suffix == name.suffix.lower() else name.name.replace(".", "_"), 1
+        candidate = f"{stem}{suffix}"
+        while candidate in self._taken:
+            number += 1
+            candidate = f"{stem}_{number}{suffix}"
+        self._taken.add(candidate)
+        return self._folder / candidate
+
+
+def serve(
+    bundle: Annotated[str, typer.Argument(help="A shipped bundle's name, a bundle's folder or zip, or a run.")],
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8000,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+) -> None:
+    """Serve a bundle over HTTP, with a page to drop a picture on."""
+    try:
+        from serve.server import run
+    except ImportError as error:
+        raise UserError(f"toolkit serve: {error}; install the toolkit with its base dependencies") from error
+
+    run(bundle, host=host, port=port, device=device)
+    sys.stdout.flush()
