@@ -51,13 +51,13 @@ def unit_interval(value: float, name: str) -> float:
     return float(value)
 
 
-def output_array(out: Any, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+def output_array(out: Any, dtype: Any, shape: tuple[int, ...], name: str = "out") -> NDArray[Any]:
     """Return ``out`` if it can be written in place, a new array if it is ``None``."""
     if out is None:
         return np.empty(shape, dtype)
     wanted = f"a writable C-contiguous {np.dtype(dtype).name} array of shape {shape}"
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"out: expected {wanted}, got {describe(out)}")
+        raise TypeError(f"{name}: expected {wanted}, got {describe(out)}")
     if out.dtype != np.dtype(dtype) or out.shape != shape or not out.flags.c_contiguous or not out.flags.writeable:
-        raise ValueError(f"out: expected {wanted}, got {describe(out)}")
+        raise ValueError(f"{name}: expected {wanted}, got {describe(out)}")
     return out

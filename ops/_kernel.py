@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numba
 
@@ -42,7 +42,7 @@ def lone_caller() -> bool:
 class Kernel:
     """A function and its compiled form, made at the first call (thread-safe, cached on disk)."""
 
-    registry: list[Kernel] = []
+    registry: ClassVar[list[Kernel]] = []
 
     def __init__(self, function: Callable[..., Any], signature: str, *, parallel: bool, fastmath: bool) -> None:
         self.function = function

@@ -1,4 +1,4 @@
-"""Batch normalisation with batch statistics followed by SiLU, fused: what training a convolutional network repeats most.
+"""Batch normalisation with batch statistics and SiLU, fused: what training a convolutional network repeats most.
 
 Forward and backward together move the activation about 8 times through memory instead of about 15. Only training needs
 this file: with fixed statistics the normalisation folds into the convolution.
@@ -26,10 +26,10 @@ _PART = 65536
 _PARALLEL_ELEMENTS = 32768
 
 # Division must not raise (a branch per element), and multiply-add may contract; sums keep their order.
-_options = {"nogil": True, "cache": True, "fastmath": {"contract"}, "error_model": "numpy"}
+_compiled = njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
 
 
-@njit(**_options)
+@_compiled
 def _sigmoid(z):  # type: ignore[no-untyped-def]
     """1 / (1 + exp(-z)) to 2e-7: numba has no vector exp, this is a polynomial that the compiler vectorises."""
     t = min(max(-z, np.float32(-87.0)), np.float32(87.0))
@@ -48,7 +48,7 @@ def _sigmoid(z):  # type: ignore[no-untyped-def]
     return np.float32(1.0) / (np.float32(1.0) + p * power)
 
 
-@njit(**_options)
+@_compiled
 def _add_moments(x, pivot, total, squares):  # type: ignore[no-untyped-def]
     for i in range(x.size):
         d = x[i] - pivot[i]
@@ -56,14 +56,14 @@ def _add_moments(x, pivot, total, squares):  # type: ignore[no-untyped-def]
         squares[i] += d * d
 
 
-@njit(**_options)
+@_compiled
 def _normalise(x, high, scale, shift, y):  # type: ignore[no-untyped-def]
     for i in range(x.size):
         z = (x[i] - high[i]) * scale[i] + shift[i]
         y[i] = z * _sigmoid(z)
 
 
-@njit(**_options)
+@_compiled
 def _add_gradients(dy, x, high, scale, shift, dz_total, dz_d_total):  # type: ignore[no-untyped-def]
     for i in range(x.size):
         d = x[i] - high[i]
@@ -74,7 +74,7 @@ def _add_gradients(dy, x, high, scale, shift, dz_total, dz_d_total):  # type: ig
         dz_d_total[i] += dz * d
 
 
-@njit(**_options)
+@_compiled
 def _input_gradient(dy, x, high, scale, shift, slope, offset, dx):  # type: ignore[no-untyped-def]
     for i in range(x.size):
         d = x[i] - high[i]
@@ -84,12 +84,12 @@ def _input_gradient(dy, x, high, scale, shift, slope, offset, dx):  # type: igno
         dx[i] = dz * scale[i] - (d * slope[i] + offset[i])
 
 
-@njit(**_options)
+@_compiled
 def _tile_size(channels):  # type: ignore[no-untyped-def]
     return channels * max(1, _TILE // channels)
 
 
-@njit(**_options)
+@_compiled
 def _layout(size, channels):  # type: ignore[no-untyped-def]
     """Return the elements of a tile, of a block and of a part: each a multiple of the one before."""
     tile = _tile_size(channels)
@@ -98,7 +98,7 @@ def _layout(size, channels):  # type: ignore[no-untyped-def]
     return tile, block, block * ((wanted + block - 1) // block)
 
 
-@njit(**_options)
+@_compiled
 def _repeat(values, tile):  # type: ignore[no-untyped-def]
     """Repeat float [C] numbers over a tile, as float32."""
     out = np.empty(tile, np.float32)
@@ -108,7 +108,7 @@ def _repeat(values, tile):  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(**_options)
+@_compiled
 def _fold(tiled, out):  # type: ignore[no-untyped-def]
     """Add a tile's float32 sums to the float64 sums of the channels, and clear them."""
     for start in range(0, tiled.size, out.size):
@@ -117,7 +117,7 @@ def _fold(tiled, out):  # type: ignore[no-untyped-def]
     tiled[:] = 0
 
 
-@njit(**_options)
+@_compiled
 def _merge(mean, squares, count, block_mean, block_squares, block_count):  # type: ignore[no-untyped-def]
     """Join the mean and the sum of squared deviations of two groups (Chan, Golub and LeVeque 1983)."""
     weight = block_count / (count + block_count)
@@ -127,7 +127,7 @@ def _merge(mean, squares, count, block_mean, block_squares, block_count):  # typ
         squares[c] += block_squares[c] + delta * delta * (count * weight)
 
 
-@njit(**_options)
+@_compiled
 def _part_moments(x, tile, block, mean, squares):  # type: ignore[no-untyped-def]
     """Write mean and sum of squared deviations [C] of one part.
 
@@ -164,11 +164,11 @@ def _part_moments(x, tile, block, mean, squares):  # type: ignore[no-untyped-def
         _merge(mean, squares, start // channels, block_mean, block_squares, count)
 
 
-@njit(**_options)
+@_compiled
 def _coefficients(mean, variance, weight, bias, eps, tile):  # type: ignore[no-untyped-def]
     """Return float32 high, scale, shift over a tile, with normalised = (x - high) * scale + shift.
 
-    ``high`` is the mean as float32; what that rounds off goes into the shift, or a mean far from zero would cost digits.
+    ``high`` is the mean as float32; the rest goes into the shift, or a mean far from zero would cost digits.
     """
     scale, shift = np.empty_like(mean), np.empty_like(mean)
     for c in range(mean.size):
@@ -177,7 +177,7 @@ def _coefficients(mean, variance, weight, bias, eps, tile):  # type: ignore[no-u
     return _repeat(mean, tile), _repeat(scale, tile), _repeat(shift, tile)
 
 
-@njit(**_options)
+@_compiled
 def _join_moments(means, squares, part_rows, rows, mean, variance):  # type: ignore[no-untyped-def]
     mean[:] = 0
     variance[:] = 0
@@ -187,7 +187,7 @@ def _join_moments(means, squares, part_rows, rows, mean, variance):  # type: ign
     variance /= rows
 
 
-@njit(**_options)
+@_compiled
 def _share(parts, worker, workers):  # type: ignore[no-untyped-def]
     """Return the first and past-the-last part of a worker."""
     return parts * worker // workers, parts * (worker + 1) // workers
@@ -198,13 +198,13 @@ _IN64 = "Array(float64, 1, 'C', readonly=True)"
 _FORWARD = f"void({_IN}, {_IN}, {_IN}, float64, int64, float32[::1], float64[::1], float64[::1])"
 
 
-@njit(**_options)
+@_compiled
 def _moments(x, tile, block, size, first, end, means, squares):  # type: ignore[no-untyped-def]
     for part in range(first, end):
         _part_moments(x[part * size : (part + 1) * size], tile, block, means[part], squares[part])
 
 
-@njit(**_options)
+@_compiled
 def _results(x, y, tile, size, first, end, high, scale, shift):  # type: ignore[no-untyped-def]
     # Backwards, here and below: the parts read last are still in the cache.
     for part in range(end - 1, first - 1, -1):
@@ -238,7 +238,7 @@ def _forward_parallel(x, weight, bias, eps, workers, y, mean, variance):  # type
         _results(x, y, tile, size, first, end, high, scale, shift)
 
 
-@njit(**_options)
+@_compiled
 def _part_sums(dy, x, tile, block, high, scale, shift, dz_sum, dz_d_sum):  # type: ignore[no-untyped-def]
     dz_total, dz_d_total = np.zeros(tile, np.float32), np.zeros(tile, np.float32)
     dz_sum[:] = 0
@@ -251,7 +251,7 @@ def _part_sums(dy, x, tile, block, high, scale, shift, dz_sum, dz_d_sum):  # typ
         _fold(dz_d_total, dz_d_sum)
 
 
-@njit(**_options)
+@_compiled
 def _join_sums(dz_sums, dz_d_sums, mean, variance, weight, eps, rows, tile, dweight, dbias):  # type: ignore[no-untyped-def]
     """Write the gradients of weight and bias; return over a tile what ``_input_gradient`` takes off, linear in d."""
     slope, offset = np.empty_like(mean), np.empty_like(mean)
@@ -271,14 +271,14 @@ def _join_sums(dz_sums, dz_d_sums, mean, variance, weight, eps, rows, tile, dwei
     return _repeat(slope, tile), _repeat(offset, tile)
 
 
-@njit(**_options)
+@_compiled
 def _sums(dy, x, tile, block, size, first, end, high, scale, shift, sums, d_sums):  # type: ignore[no-untyped-def]
     for part in range(first, end):
         a, b = part * size, (part + 1) * size
         _part_sums(dy[a:b], x[a:b], tile, block, high, scale, shift, sums[part], d_sums[part])
 
 
-@njit(**_options)
+@_compiled
 def _input_gradients(dy, x, dx, tile, size, first, end, high, scale, shift, slope, offset):  # type: ignore[no-untyped-def]
     for part in range(end - 1, first - 1, -1):
         for a in range(part * size, min((part + 1) * size, x.size), tile):

@@ -14,15 +14,16 @@ from ops._kernel import kernel, lone_caller
 
 @njit(nogil=True, cache=True, inline="always")
 def iou_of(ax1, ay1, ax2, ay2, bx1, by1, bx2, by2):  # type: ignore[no-untyped-def]
-    """IoU of two boxes; empty or inverted boxes have area 0, and two of them an IoU of 0."""
+    """IoU of two boxes of one float type; a box that is empty or inverted has IoU 0 with every other."""
     width = min(ax2, bx2) - max(ax1, bx1)
     height = min(ay2, by2) - max(ay1, by1)
     if width <= 0 or height <= 0:
         return np.float32(0.0)
-    intersection = width * height
-    area_a = max(ax2 - ax1, np.float32(0.0)) * max(ay2 - ay1, np.float32(0.0))
-    area_b = max(bx2 - bx1, np.float32(0.0)) * max(by2 - by1, np.float32(0.0))
-    return intersection / (area_a + area_b - intersection)
+    # In float64, as an area of float32 sides can overflow and, of two tiny boxes, vanish. Few pairs get here.
+    intersection = np.float64(width) * np.float64(height)
+    area_a = np.float64(ax2 - ax1) * np.float64(ay2 - ay1)
+    area_b = np.float64(bx2 - bx1) * np.float64(by2 - by1)
+    return np.float32(intersection / (area_a + area_b - intersection))
 
 
 _SIGNATURE = "void(Array(float32, 2, 'C', readonly=True), Array(float32, 2, 'C', readonly=True), float32[:,::1])"
@@ -50,7 +51,8 @@ def box_iou(a: Any, b: Any) -> NDArray[np.float32]:
         b: float32 [M, 4], xyxy, the same unit.
 
     Returns:
-        float32 [N, M] in 0..1. A box without area has IoU 0 with everything; NaN coordinates give 0 or NaN.
+        float32 [N, M] in 0..1. A box without area has IoU 0 with everything; coordinates that are not
+        finite give 0 or NaN.
     """
     left = host_array(a, "a", np.float32, ("N", 4))
     right = host_array(b, "b", np.float32, ("M", 4))

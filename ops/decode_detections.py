@@ -15,6 +15,8 @@ from ops._kernel import kernel
 from ops.letterbox import Placement
 from ops.nms import suppress
 
+_AS_GIVEN = Placement(1.0, 1.0, 0, 0)
+
 Detections = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
 
 
@@ -26,7 +28,7 @@ def _sigmoid(x):  # type: ignore[no-untyped-def]
 @kernel(
     "Tuple((float32[:,::1], float32[::1], int64[::1]))(Array(float32, 2, 'C', readonly=True),"
     " Array(int64, 1, 'C', readonly=True), int64, int64, float64, float64, float64, float64, float64, float64,"
-    " float32, float32, float32, int64)"
+    " float32, float32, float64, int64)"
 )
 def _decode(  # type: ignore[no-untyped-def]
     raw, strides, in_h, in_w, scale_y, scale_x, top, left, height, width, score_threshold, gate, iou_threshold, limit
@@ -52,10 +54,13 @@ def _decode(  # type: ignore[no-untyped-def]
                     continue
                 cx, cy = (row[0] + gx) * stride, (row[1] + gy) * stride
                 half_w, half_h = math.exp(row[2]) * stride * 0.5, math.exp(row[3]) * stride * 0.5
-                boxes[count, 0] = min(max((cx - half_w - left) / scale_x, 0.0), width)
-                boxes[count, 1] = min(max((cy - half_h - top) / scale_y, 0.0), height)
-                boxes[count, 2] = min(max((cx + half_w - left) / scale_x, 0.0), width)
-                boxes[count, 3] = min(max((cy + half_h - top) / scale_y, 0.0), height)
+                box = boxes[count]
+                box[0] = min(max((cx - half_w - left) / scale_x, 0.0), width)
+                box[1] = min(max((cy - half_h - top) / scale_y, 0.0), height)
+                box[2] = min(max((cx + half_w - left) / scale_x, 0.0), width)
+                box[3] = min(max((cy + half_h - top) / scale_y, 0.0), height)
+                if not (box[2] > box[0] and box[3] > box[1]):  # beside the picture, or NaN
+                    continue
                 scores[count], class_ids[count] = score, best
                 count += 1
     order = np.argsort(-scores[:count], kind="mergesort")
@@ -68,12 +73,22 @@ def anchor_count(input_size: tuple[int, int], strides: Sequence[int]) -> int:
     return sum((input_size[0] // stride) * (input_size[1] // stride) for stride in strides)
 
 
+def _gate(score: float) -> float:
+    """Return the least objectness logit that can reach ``score``, a hair lower for rounding.
+
+    Above a logit of 7 a hair is not enough: float32 sigmoids lie too close together there, and are 1 from about 17 on.
+    """
+    if score == 0:
+        return -math.inf
+    return min(math.log(score / (1 - score)) - 1e-3, 7.0) if score < 1 else 7.0
+
+
 def decode_detections(
     raw: Any,
     *,
     input_size: tuple[int, int],
     strides: Sequence[int] = (8, 16, 32),
-    placement: Placement = Placement(1.0, 1.0, 0, 0),
+    placement: Placement = _AS_GIVEN,
     image_size: tuple[int, int] | None = None,
     score_threshold: float = 0.25,
     iou_threshold: float = 0.6,
@@ -94,7 +109,8 @@ def decode_detections(
 
     Returns:
         boxes float32 [N, 4] (xyxy, pixels of the picture), scores float32 [N] falling, class_ids int64 [N]. Equal
-        scores: the earlier cell first. Source: Ge et al., "YOLOX" (2021), section 2.
+        scores: the earlier cell first. Boxes are clipped before they suppress each other; one that lies wholly beside
+        the picture, and a cell whose numbers are NaN, is left out. Source: Ge et al., "YOLOX" (2021), section 2.
     """
     array = host_array(raw, "raw", np.float32, ("A", "5 + C"))
     cells = anchor_count(input_size, strides)
@@ -106,12 +122,10 @@ def decode_detections(
     if max_detections < 1:
         raise ValueError(f"max_detections: expected at least 1, got {max_detections!r}")
     score = unit_interval(score_threshold, "score_threshold")
-    # A hair below the exact logit, so that rounding never drops a box that the product would keep.
-    gate = -math.inf if score == 0 else math.inf if score == 1 else math.log(score / (1 - score)) - 1e-3
-    height, width = image_size or input_size
+    height, width = input_size if image_size is None else image_size
     return _decode(  # type: ignore[no-any-return]
         array, np.asarray(strides, np.int64), int(input_size[0]), int(input_size[1]),
         placement.scale_y, placement.scale_x, float(placement.top), float(placement.left), float(height), float(width),
-        np.float32(score), np.float32(gate), np.float32(unit_interval(iou_threshold, "iou_threshold")),
+        np.float32(score), np.float32(_gate(score)), unit_interval(iou_threshold, "iou_threshold"),
         int(max_detections),
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -151,8 +152,9 @@ def letterbox(
         raise ValueError(f"size: expected a positive (height, width), got {size!r}")
     if not 0 <= fill <= 255:
         raise ValueError(f"fill: expected a grey level from 0 to 255, got {fill!r}")
-    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-        raise ValueError(f"mean, std: expected three numbers each, std positive, got {mean!r} and {std!r}")
+    finite = len(mean) == len(std) == 3 and all(map(math.isfinite, (*mean, *std)))
+    if not finite or min(std) <= 0:
+        raise ValueError(f"mean, std: expected three finite numbers each, std positive, got {mean!r} and {std!r}")
     gain = (1.0 / np.asarray(std, np.float64)).astype(np.float32)
     shift = (-np.asarray(mean, np.float64) / np.asarray(std, np.float64)).astype(np.float32)
     target = output_array(out, np.float32, (3, height, width))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -61,11 +62,15 @@ def mosaic_paste(
         (y0, x0, y1, x1) of what was written: the picture clipped to the region; the rest is left as it was.
     """
     picture = host_array(image, "image", np.uint8, ("H", "W", 3))
-    target = output_array(canvas, np.uint8, np.shape(canvas))
+    target = output_array(canvas, np.uint8, np.shape(canvas), "canvas")
     if 0 in picture.shape or target.ndim != 3 or target.shape[2] != 3:
         raise ValueError(f"expected uint8 [H, W, 3] with pixels, got image {picture.shape} and canvas {target.shape}")
-    if not (scale[0] > 0 and scale[1] > 0):
+    if np.may_share_memory(picture, target):  # exact here: both are contiguous
+        raise ValueError("canvas: expected memory of its own, got one that shares memory with the image")
+    if not all(math.isfinite(s) and s > 0 for s in scale):
         raise ValueError(f"scale: expected two positive numbers, got {scale!r}")
+    if not all(map(math.isfinite, offset)):
+        raise ValueError(f"offset: expected two finite numbers, got {offset!r}")
     top, left = offset
     y0, x0, y1, x1 = region or (0, 0, target.shape[0], target.shape[1])
     y0, x0 = max(y0, 0, round(top)), max(x0, 0, round(left))

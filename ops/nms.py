@@ -19,9 +19,10 @@ def overlaps(boxes, i, j, threshold):  # type: ignore[no-untyped-def]
     height = min(boxes[i, 3], boxes[j, 3]) - max(boxes[i, 1], boxes[j, 1])
     if width <= 0 or height <= 0:
         return False
-    intersection = width * height
-    area_i = (boxes[i, 2] - boxes[i, 0]) * (boxes[i, 3] - boxes[i, 1])
-    area_j = (boxes[j, 2] - boxes[j, 0]) * (boxes[j, 3] - boxes[j, 1])
+    # In float64 like the threshold, so that an IoU of exactly 0.7 is not above 0.7.
+    intersection = np.float64(width) * np.float64(height)
+    area_i = np.float64(boxes[i, 2] - boxes[i, 0]) * np.float64(boxes[i, 3] - boxes[i, 1])
+    area_j = np.float64(boxes[j, 2] - boxes[j, 0]) * np.float64(boxes[j, 3] - boxes[j, 1])
     return intersection > threshold * (area_i + area_j - intersection)
 
 
@@ -47,7 +48,7 @@ def suppress(boxes, class_ids, order, threshold, limit):  # type: ignore[no-unty
 
 @kernel(
     "int64[::1](Array(float32, 2, 'C', readonly=True), Array(float32, 1, 'C', readonly=True),"
-    " Array(int64, 1, 'C', readonly=True), float32)"
+    " Array(int64, 1, 'C', readonly=True), float64)"
 )
 def _nms(boxes, scores, class_ids, threshold):  # type: ignore[no-untyped-def]
     order = np.argsort(-scores, kind="mergesort")  # stable: equal scores keep the lower index first
@@ -71,9 +72,7 @@ def batched_nms(boxes: Any, scores: Any, class_ids: Any, iou_threshold: float) -
     score_array = host_array(scores, "scores", np.float32, ("N",))
     class_array = host_array(class_ids, "class_ids", np.int64, ("N",))
     same_length(boxes=box_array, scores=score_array, class_ids=class_array)
-    kept: NDArray[np.int64] = _nms(
-        box_array, score_array, class_array, np.float32(unit_interval(iou_threshold, "iou_threshold"))
-    )
+    kept: NDArray[np.int64] = _nms(box_array, score_array, class_array, unit_interval(iou_threshold, "iou_threshold"))
     return kept
 
 

@@ -24,8 +24,9 @@ def _forward(a, b, out):  # type: ignore[no-untyped-def]
 )
 def _backward(a, b, upstream, grad):  # type: ignore[no-untyped-def]
     for i in range(a.shape[0]):
-        ax1, ay1, ax2, ay2 = a[i, 0], a[i, 1], a[i, 2], a[i, 3]
-        bx1, by1, bx2, by2 = b[i, 0], b[i, 1], b[i, 2], b[i, 3]
+        # In float64: the square of a float32 area overflows for a box of 1e10 pixels, which a young network predicts.
+        ax1, ay1, ax2, ay2 = np.float64(a[i, 0]), np.float64(a[i, 1]), np.float64(a[i, 2]), np.float64(a[i, 3])
+        bx1, by1, bx2, by2 = np.float64(b[i, 0]), np.float64(b[i, 1]), np.float64(b[i, 2]), np.float64(b[i, 3])
         width = min(ax2, bx2) - max(ax1, bx1)
         height = min(ay2, by2) - max(ay1, by1)
         if width <= 0 or height <= 0:  # the IoU is constant 0 there

@@ -139,15 +139,18 @@ def simota_assign(
     """
     array = host_array(raw, "raw", np.float32, ("B", "A", "5 + C"))
     cells = anchor_count(input_size, strides)
-    if array.shape[1] != cells:
-        raise ValueError(f"raw: expected {cells} cells for input {tuple(input_size)}, got {array.shape[1]}")
+    if array.shape[1] != cells or array.shape[2] < 6:
+        raise ValueError(
+            f"raw: expected shape [B, {cells}, 5 + C] for input {tuple(input_size)} and strides {tuple(strides)},"
+            f" got {array.shape}"
+        )
     box_array = host_array(boxes, "boxes", np.float32, ("M", 4))
     class_array = host_array(class_ids, "class_ids", np.int64, ("M",))
     same_length(boxes=box_array, class_ids=class_array)
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    if len(counts) != len(array) or starts[-1] != len(box_array):
+    if len(counts) != len(array) or starts[-1] != len(box_array) or min(counts, default=0) < 0:
         raise ValueError(f"counts: expected {len(array)} counts that sum to {len(box_array)}, got {list(counts)}")
-    if len(class_array) and not (0 <= class_array.min() and class_array.max() < array.shape[2] - 5):
+    if len(class_array) and not (class_array.min() >= 0 and class_array.max() < array.shape[2] - 5):
         raise ValueError(f"class_ids: expected 0..{array.shape[2] - 6}, got {class_array.min()}..{class_array.max()}")
     matched = np.full(array.shape[:2], -1, np.int64)
     ious = np.zeros(array.shape[:2], np.float32)

@@ -18,6 +18,7 @@ class _PairedIoU(torch.autograd.Function):
         return torch.from_numpy(iou).to(boxes)
 
     @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         boxes, targets = ctx.saved_tensors
         gradient = ops.paired_box_iou_backward(_host(boxes), _host(targets), _host(gradients[0]))
@@ -32,7 +33,7 @@ def paired_iou(boxes: Tensor, targets: Tensor) -> Tensor:
     """Return the IoU of ``boxes[i]`` with ``targets[i]``; gradients flow to ``boxes`` only.
 
     Args:
-        boxes, targets: float [N, 4], xyxy, the same unit. Computed in float32.
+        boxes, targets: float [N, 4], xyxy, the same unit; taken as float32. Differentiable once.
 
     Returns:
         float [N] in 0..1.

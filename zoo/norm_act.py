@@ -16,13 +16,13 @@ import ops
 
 def _rows(x: Tensor) -> Any:
     """See a channels-last [N, C, H, W] tensor as NumPy [N * H * W, C], without a copy."""
-    return x.detach().permute(0, 2, 3, 1).reshape(-1, x.shape[1]).numpy()
+    return x.detach().permute(0, 2, 3, 1).view(-1, x.shape[1]).numpy()
 
 
 class _BatchNormSiLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-        y = torch.empty_like(x)
+        y = torch.empty_like(x, memory_format=torch.channels_last)
         gain, shift = weight.detach().numpy(), bias.detach().numpy()
         _, mean, variance = ops.batch_norm_silu(_rows(x), gain, shift, eps, out=_rows(y))
         ctx.save_for_backward(x, weight, bias)
@@ -33,17 +33,18 @@ class _BatchNormSiLU(torch.autograd.Function):
         return y, *statistics
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         upstream = gradients[0]
         if upstream is None:
             return None, None, None, None
         x, weight, bias = ctx.saved_tensors
-        dx = torch.empty_like(x)
+        dx = torch.empty_like(x, memory_format=torch.channels_last)
         dy = upstream.contiguous(memory_format=torch.channels_last)
         gain, shift = weight.detach().numpy(), bias.detach().numpy()
+        mean, variance = ctx.moments
         _, dweight, dbias = ops.batch_norm_silu_backward(
-            _rows(dy), _rows(x), *ctx.moments, gain, shift, ctx.eps, out=_rows(dx)
+            _rows(dy), _rows(x), mean, variance, gain, shift, ctx.eps, out=_rows(dx)
         )
         return dx, torch.from_numpy(dweight), torch.from_numpy(dbias), None
 
@@ -51,7 +52,10 @@ class _BatchNormSiLU(torch.autograd.Function):
 def fusable(x: Tensor, bn: nn.BatchNorm2d) -> bool:
     """Whether `batch_norm_silu` may stand in for ``silu(bn(x))``: plain float32 training on the CPU, channels last."""
     return (
-        bn.training
+        not torch.compiler.is_compiling()  # true while exporting, too
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        and type(bn) is nn.BatchNorm2d
+        and bn.training
         and bn.track_running_stats
         and bn.affine
         and torch.is_grad_enabled()
@@ -63,8 +67,6 @@ def fusable(x: Tensor, bn: nn.BatchNorm2d) -> bool:
         and x.numel() > x.shape[1]  # torch refuses a single value per channel
         and x.is_contiguous(memory_format=torch.channels_last)
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
         and threading.current_thread() is threading.main_thread()
     )
 
@@ -96,7 +98,7 @@ def batch_norm_silu(x: Tensor, bn: nn.BatchNorm2d) -> Tensor:
 @torch.no_grad()
 def _track(bn: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
     if bn.num_batches_tracked is None or bn.running_mean is None or bn.running_var is None:
-        return
+        raise ValueError("batch_norm_silu: expected a batch normalisation with running statistics, got one without")
     bn.num_batches_tracked.add_(1)
     momentum = 1.0 / float(bn.num_batches_tracked) if bn.momentum is None else bn.momentum
     bn.running_mean.lerp_(mean.to(bn.running_mean.dtype), momentum)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-# Wrappers under which people save the same network; stripped from the front of every key.
+# Wrappers under which people save the same network; stripped from the front of a key that the network does not know.
 _PREFIXES = ("module.", "model.", "network.")
 
 
@@ -41,22 +41,33 @@ class LoadReport:
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    """Return the tensors of a .safetensors file by name; raises ``ValueError`` if it is none."""
+    """Return the tensors of a .safetensors file by name, those of half precision as float32.
+
+    Raises ``ValueError`` if it cannot be read as one.
+    """
     from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors.torch import load_file
 
     try:
-        return dict(load_file(path))
-    except SafetensorError as error:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
         raise ValueError(f"{path}: not a safetensors file ({error})") from error
+    return {name: (value.float() if value.is_floating_point() else value).numpy() for name, value in tensors.items()}
 
 
 def read_onnx(data: bytes) -> dict[str, np.ndarray]:
-    """Return the initialisers of an ONNX model by name; a model exported unoptimised keeps the parameters' names."""
+    """Return the initialisers of an ONNX model by name; a model exported unoptimised keeps the parameters' names.
+
+    Raises ``ValueError`` if the bytes are no ONNX model.
+    """
     import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from onnx import numpy_helper
 
-    model = onnx.load_model_from_string(data)
+    try:
+        model = onnx.load_model_from_string(data)
+    except DecodeError as error:
+        raise ValueError(f"not an ONNX model ({error})") from error
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
@@ -65,9 +76,16 @@ def load_weights(network: nn.Module, tensors: Mapping[str, np.ndarray]) -> LoadR
 
     BatchNorm's ``num_batches_tracked`` is bookkeeping and is neither loaded nor counted.
     """
-    found = {_strip(name): value for name, value in tensors.items()}
+    known = network.state_dict()
     report = LoadReport()
-    for name, target in network.state_dict().items():
+    found: dict[str, np.ndarray] = {}
+    for name, tensor in tensors.items():
+        key = _strip(name, known)
+        if key in found:  # the same tensor under two prefixes: the first counts
+            report.unused.append(name)
+        else:
+            found[key] = tensor
+    for name, target in known.items():
         if name.endswith("num_batches_tracked"):
             continue
         value = found.pop(name, None)
@@ -79,11 +97,15 @@ def load_weights(network: nn.Module, tensors: Mapping[str, np.ndarray]) -> LoadR
             with torch.no_grad():
                 target.copy_(torch.from_numpy(np.array(value)))
             report.loaded.append(name)
-    report.unused = [name for name in found if not name.endswith("num_batches_tracked")]
+    report.unused += [name for name in found if not name.endswith("num_batches_tracked")]
     return report
 
 
-def _strip(name: str) -> str:
-    for prefix in _PREFIXES:
-        name = name.removeprefix(prefix)
+def _strip(name: str, known: Container[str]) -> str:
+    """Take wrappers' prefixes off the front of ``name`` until the network knows it or none is left."""
+    while name not in known:
+        shorter = next((name.removeprefix(prefix) for prefix in _PREFIXES if name.startswith(prefix)), None)
+        if shorter is None:
+            break
+        name = shorter
     return name

@@ -24,11 +24,11 @@ class ConvUnit(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2, groups=groups, bias=False)
         self.bn = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.03)
-        self.act = nn.SiLU(inplace=True)
+        self.act = nn.SiLU()  # in place, autograd would clone what it overwrites
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv(x)
-        if fusable(x, self.bn):
+        if type(self.act) is nn.SiLU and fusable(x, self.bn):
             return batch_norm_silu(x, self.bn)
         out: Tensor = self.act(self.bn(x))
         return out

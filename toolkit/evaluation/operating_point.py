@@ -27,7 +27,7 @@ def confusion_matrix(table: Table, detections: Sequence[Detections], score_thres
         kept = found.scores >= score_threshold
         boxes, predicted = found.boxes[kept], found.class_ids[kept]
         iou = ops.box_iou(np.ascontiguousarray(boxes), sample.boxes)
-        free = ~sample.crowd.copy()
+        free = ~sample.crowd
         for row, class_id in zip(iou, predicted, strict=True):
             best = int(np.where(free, row, -1).argmax()) if len(row) else -1
             if best >= 0 and free[best] and row[best] >= MATCH_IOU:

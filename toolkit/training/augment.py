@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,45 +93,44 @@ def compose(
     return Labelled(canvas, np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]))
 
 
-def build_albumentations(augment: AugmentConfig) -> Callable[[Labelled, int], Labelled]:
-    """Return a function (sample, seed) -> sample that runs the config's albumentations list.
+class Albumentations:
+    """The config's albumentations list as a function (sample, seed) -> sample. Travels to loader workers."""
 
-    Raises ``UserError`` for a transform that albumentations does not have or options that it does not take.
-    """
-    if not augment.albumentations:
-        return lambda sample, seed: sample
-    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # its import asks the network for a newer version otherwise
-    import albumentations
+    def __init__(self, augment: AugmentConfig) -> None:
+        """Raises ``UserError`` for a transform that albumentations does not have, or options that it does not take."""
+        self._pipeline: Any = None
+        if not augment.albumentations:
+            return
+        os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # its import asks the network for a newer version otherwise
+        import albumentations
 
-    transforms = []
-    for position, entry in enumerate(augment.albumentations):
-        ((name, options),) = entry.items()
-        where = f"augment.albumentations.{position}.{name}"
-        kind = getattr(albumentations, name, None)
-        if not (isinstance(kind, type) and issubclass(kind, albumentations.BasicTransform)):
-            raise UserError(f"{where}: albumentations has no such transform{suggest(name, dir(albumentations))}")
-        transforms.append(_construct(kind, options, where))
-    pipeline = albumentations.Compose(
-        transforms,
-        bbox_params=albumentations.BboxParams(
+        transforms = []
+        for position, entry in enumerate(augment.albumentations):
+            ((name, options),) = entry.items()
+            where = f"augment.albumentations.{position}.{name}"
+            kind = getattr(albumentations, name, None)
+            if not (isinstance(kind, type) and issubclass(kind, albumentations.BasicTransform)):
+                raise UserError(f"{where}: albumentations has no such transform{suggest(name, dir(albumentations))}")
+            transforms.append(_construct(kind, options, where))
+        boxes = albumentations.BboxParams(
             format="pascal_voc", label_fields=["class_ids"], clip=True, min_visibility=MIN_VISIBLE,
             min_width=MIN_SIDE, min_height=MIN_SIDE,
-        ),
-    )  # fmt: skip
+        )  # fmt: skip
+        with warnings.catch_warnings():  # it warns when no transform moves boxes, which is the user's good right
+            warnings.simplefilter("ignore")
+            self._pipeline = albumentations.Compose(transforms, bbox_params=boxes)
 
-    def run(sample: Labelled, seed: int) -> Labelled:
-        pipeline.set_random_seed(seed)
-        done = pipeline(image=sample.image, bboxes=sample.boxes, class_ids=sample.class_ids)
+    def __call__(self, sample: Labelled, seed: int) -> Labelled:
+        if self._pipeline is None:
+            return sample
+        self._pipeline.set_random_seed(seed)
+        done = self._pipeline(image=sample.image, bboxes=sample.boxes, class_ids=sample.class_ids)
         boxes = np.asarray(done["bboxes"], np.float32).reshape(-1, 4)
         return Labelled(np.ascontiguousarray(done["image"]), boxes, np.asarray(done["class_ids"], np.int64).reshape(-1))
-
-    return run
 
 
 def _construct(kind: Any, options: dict[str, Any], where: str) -> Any:
     """Make a transform; albumentations only warns about options it does not know, a user wants an error."""
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:

@@ -19,7 +19,7 @@ from toolkit import images
 from toolkit.config.schema import DetectionConfig
 from toolkit.data.table import Sample, Table
 from toolkit.preprocess import Preprocessing
-from toolkit.training.augment import Labelled, build_albumentations, compose
+from toolkit.training.augment import Albumentations, Labelled, compose
 
 
 class Batch(NamedTuple):
@@ -58,7 +58,7 @@ class TrainingSet(Dataset[tuple[NDArray[np.float32], Labelled, int]]):
         self.config = config
         self.preprocessing = preprocessing
         self.pictures = PictureCache(table.samples, config.data.cache_mb)
-        self._albumentations = build_albumentations(config.augment)
+        self._albumentations = Albumentations(config.augment)
 
     def __len__(self) -> int:
         return len(self.table)

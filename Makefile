@@ -1,0 +1,65 @@
+# The two commands of the README: `make demo` and `make test`. Everything else is for people who work on the toolkit.
+PYTHON ?= python3
+VENV := .venv
+BASE := .venv-base
+BIN := $(VENV)/bin
+export OMP_WAIT_POLICY ?= PASSIVE
+export NO_ALBUMENTATIONS_UPDATE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := all
+.PHONY: all env demo test lint types unit base-tests test-system format licences wheel clean
+
+all: env $(BASE)/.done  ## both environments
+
+env: $(VENV)/.done
+
+# The development environment: an editable install with all that training and the tests need, at pinned versions.
+$(VENV)/.done: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "toolkit needs Python 3.11 or newer; name one: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,dev]'
+	touch $@
+
+# What a server gets: the built wheel with its base dependencies, no torch. The tests use it from outside the clone.
+SOURCES := $(shell find ops zoo toolkit serve configs -type f -not -path '*/__pycache__/*' -not -name '*.nb[ic]')
+$(BASE)/.done: pyproject.toml constraints.txt $(SOURCES) | $(VENV)/.done
+	rm -rf dist
+	$(BIN)/python -m build --quiet --wheel --no-isolation
+	test -x $(BASE)/bin/python || $(PYTHON) -m venv $(BASE)
+	$(BASE)/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
+	$(BASE)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/*.whl
+	touch $@
+
+demo: env  ## the main job, offline: predict, train, evaluate, export, serve
+	$(BIN)/toolkit demo --out runs/demo
+
+test: lint types unit
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: env
+	$(BIN)/mypy
+
+unit: env $(BASE)/.done  ## everything but the tests that need Debian packages
+	$(BIN)/python -m pytest tests --ignore=tests/system --durations=10
+
+test-system: env $(BASE)/.done  ## needs the packages of system-packages.txt
+	$(BIN)/python -m pytest tests/system
+
+format: env
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+licences: env  ## fails when a dependency is under the GPL or AGPL
+	$(BIN)/pip-licenses --partial-match --fail-on 'GNU General Public License;GPL-2;GPL-3;GPLv2;GPLv3;Affero;AGPL' \
+		--order=license
+
+wheel: env
+	rm -rf dist
+	$(BIN)/python -m build --wheel --no-isolation
+
+clean:
+	rm -rf $(VENV) $(BASE) dist build .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,210 @@
+"""letterbox against OpenCV's resize and against the bilinear definition in float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+import ops
+from ops.letterbox import Placement, _parallel, _serial, place
+
+# picture (height, width), input (height, width), resized (height, width)
+SIZES = [
+    ((32, 32), (32, 32), (32, 32)),  # nothing to do
+    ((64, 64), (32, 32), (32, 32)),  # half
+    ((16, 16), (32, 32), (32, 32)),  # double
+    ((480, 640), (416, 416), (312, 416)),
+    ((333, 217), (416, 416), (416, 271)),  # odd ratio, up
+    ((333, 517), (96, 160), (96, 149)),  # odd ratio, down, oblong input
+    ((97, 33), (64, 64), (64, 22)),
+    ((1, 1), (32, 64), (32, 32)),
+    ((1, 50), (32, 32), (1, 32)),
+    ((50, 1), (32, 32), (32, 1)),
+    ((1, 4000), (32, 32), (1, 32)),  # thinner than a pixel, yet one row stays
+    ((4000, 1), (32, 32), (32, 1)),
+    ((2, 3), (32, 32), (21, 32)),
+    ((5, 7), (1, 1), (1, 1)),
+]
+
+
+def picture(size: tuple[int, int], seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
+
+
+def bilinear(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The definition: pixel centres at halves, the border's pixels repeated."""
+    result = image.astype(np.float64)
+    for axis in (0, 1):
+        old, new = image.shape[axis], size[axis]
+        at = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+        low = np.floor(at).astype(int)
+        high = np.minimum(low + 1, old - 1)
+        weight = (at - low).reshape([-1 if k == axis else 1 for k in range(3)])
+        result = result.take(low, axis) * (1 - weight) + result.take(high, axis) * weight
+    return result
+
+
+@pytest.mark.parametrize("center", [False, True])
+@pytest.mark.parametrize(("shape", "size", "resized"), SIZES)
+def test_matches_the_definition_and_opencv(shape: Any, size: Any, resized: Any, center: bool) -> None:
+    image = picture(shape)
+    result, placement = ops.letterbox(image, size, center=center)
+    assert (result.shape, result.dtype) == ((3, *size), np.float32)
+    top, left = ((size[0] - resized[0]) // 2, (size[1] - resized[1]) // 2) if center else (0, 0)
+    assert placement == Placement(resized[0] / shape[0], resized[1] / shape[1], top, left)
+    assert type(placement.top) is int
+    inside = result[:, top : top + resized[0], left : left + resized[1]].transpose(1, 2, 0)
+    np.testing.assert_allclose(inside, bilinear(image, resized), atol=2e-3)
+    opencv = cv2.resize(image, resized[::-1], interpolation=cv2.INTER_LINEAR)
+    assert np.abs(inside - opencv).max() <= 1
+    padding = np.ones(size, bool)
+    padding[top : top + resized[0], left : left + resized[1]] = False
+    assert (result[:, padding] == 114).all()
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_normalises_and_orders_channels(swap: bool) -> None:
+    image, mean, std = picture((40, 30)), (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+    result, _ = ops.letterbox(image, (64, 64), fill=7, mean=mean, std=std, swap_channels=swap)
+    expected = np.full((64, 64, 3), 7.0)
+    expected[:, :48] = bilinear(image, (64, 48))[..., :: -1 if swap else 1]
+    np.testing.assert_allclose(result, ((expected - mean) / std).transpose(2, 0, 1), atol=1e-4)
+
+
+def test_untouched_size_keeps_the_grey_levels() -> None:
+    image = picture((32, 48))
+    np.testing.assert_array_equal(ops.letterbox(image, (32, 48))[0], image.transpose(2, 0, 1).astype(np.float32))
+
+
+@pytest.mark.parametrize("center", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "size"), [((480, 640), (416, 416)), ((90, 40), (416, 320)), ((1000, 333), (256, 256))]
+)
+def test_placement_leads_from_the_picture_to_the_input_and_back(shape: Any, size: Any, center: bool) -> None:
+    image = np.zeros((*shape, 3), np.uint8)
+    y1, x1, y2, x2 = shape[0] // 4, shape[1] // 8, shape[0] // 2, shape[1] // 2
+    image[y1:y2, x1:x2] = 255
+    result, (scale_y, scale_x, top, left) = ops.letterbox(image, size, fill=0, center=center)
+    rows, columns = np.nonzero(result[0] > 127)
+    found = (rows.min() - top) / scale_y, (columns.min() - left) / scale_x
+    ends = (rows.max() + 1 - top) / scale_y, (columns.max() + 1 - left) / scale_x
+    pixel = max(1 / scale_y, 1.0)  # of the coarser of the two
+    np.testing.assert_allclose([*found, *ends], [y1, x1, y2, x2], atol=0.51 * pixel + 0.01)
+
+
+def test_place_always_fits_and_keeps_the_ratio() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        height, width = (int(side) for side in 10 ** rng.uniform(0, 5, 2))
+        size = tuple(int(side) for side in rng.integers(1, 1300, 2))
+        placement, new_height, new_width = place(height, width, size, center=True)
+        assert 1 <= new_height <= size[0]
+        assert 1 <= new_width <= size[1]
+        assert new_height == size[0] or new_width == size[1]  # it fills one side
+        ratio = min(size[0] / height, size[1] / width)
+        assert abs(new_height - max(1, height * ratio)) <= 0.5
+        assert abs(new_width - max(1, width * ratio)) <= 0.5
+        assert placement.top in (0, (size[0] - new_height) // 2)
+        assert 0 <= placement.left <= size[1] - new_width
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda a: a[::-1],
+        lambda a: a[:, ::-1],
+        lambda a: a[..., ::-1],  # RGB seen as BGR
+        lambda a: a[3:20:2, 5:30],
+        np.asfortranarray,
+        lambda a: a.transpose(1, 0, 2),
+        lambda a: np.frombuffer(a.tobytes(), np.uint8).reshape(a.shape),  # read-only
+    ],
+)
+def test_reads_any_layout(view: Any) -> None:
+    image = view(picture((24, 36)))
+    expected = ops.letterbox(np.array(image, order="C"), (32, 32))[0]
+    np.testing.assert_array_equal(ops.letterbox(image, (32, 32))[0], expected)
+
+
+def test_writes_all_of_out_and_nothing_else() -> None:
+    batch = np.full((3, 3, 32, 32), np.nan, np.float32)
+    image = picture((20, 30))
+    result, _ = ops.letterbox(image, (32, 32), out=batch[1], center=True)
+    assert np.shares_memory(result, batch)
+    np.testing.assert_array_equal(batch[1], ops.letterbox(image, (32, 32), center=True)[0])
+    assert np.isnan(batch[[0, 2]]).all()
+
+
+@pytest.mark.parametrize("shape", [(33, 47), (480, 641), (1, 1), (16, 999)])
+def test_serial_and_parallel_are_equal_to_the_bit(shape: Any) -> None:
+    image, size = picture(shape), (417, 415)
+    placement, new_height, new_width = place(*shape, size, center=True)
+    results = []
+    for run in (_serial, _parallel):
+        out = np.empty((3, *size), np.float32)
+        gain, shift, fill = (np.array(v, np.float32) for v in ((0.017, 0.018, 0.019), (-2.1, -2, -1.8), (1, 2, 3)))
+        run(image, out, new_height, new_width, placement.top, placement.left, np.arange(3), gain, shift, fill)
+        results.append(out)
+    np.testing.assert_array_equal(*results)
+
+
+IMAGE = np.zeros((4, 5, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("image", "size", "options", "error", "message"),
+    [
+        (
+            IMAGE.astype(np.float32),
+            (8, 8),
+            {},
+            TypeError,
+            "image: expected a uint8 array of shape [H, W, 3], got float32",
+        ),
+        (
+            IMAGE[..., 0],
+            (8, 8),
+            {},
+            ValueError,
+            "image: expected a uint8 array of shape [H, W, 3], got uint8 array of sh",
+        ),
+        (np.zeros((4, 5, 4), np.uint8), (8, 8), {}, ValueError, "shape (4, 5, 4)"),
+        (np.zeros((3, 40, 50), np.uint8), (8, 8), {}, ValueError, "shape (3, 40, 50)"),  # channels first
+        (
+            np.zeros((0, 5, 3), np.uint8),
+            (8, 8),
+            {},
+            ValueError,
+            "image: expected at least one pixel, got shape (0, 5, 3)",
+        ),
+        (
+            np.zeros((5, 0, 3), np.uint8),
+            (8, 8),
+            {},
+            ValueError,
+            "image: expected at least one pixel, got shape (5, 0, 3)",
+        ),
+        (IMAGE, (0, 8), {}, ValueError, "size: expected a positive (height, width), got (0, 8)"),
+        (IMAGE, (8, -1), {}, ValueError, "size: expected a positive (height, width), got (8, -1)"),
+        (IMAGE, (8, 8), {"fill": 256}, ValueError, "fill: expected a grey level from 0 to 255, got 256"),
+        (IMAGE, (8, 8), {"std": (1, 0, 1)}, ValueError, "std positive, got (0.0, 0.0, 0.0) and (1, 0, 1)"),
+        (IMAGE, (8, 8), {"std": (1, np.nan, 1)}, ValueError, "mean, std: expected three finite numbers each"),
+        (IMAGE, (8, 8), {"mean": (np.inf, 0, 0)}, ValueError, "mean, std: expected three finite numbers each"),
+        (IMAGE, (8, 8), {"mean": (0, 0)}, ValueError, "mean, std: expected three finite numbers each"),
+        (IMAGE, (8, 8), {"out": np.zeros((3, 8, 9), np.float32)}, ValueError, "float32 array of shape (3, 8, 8), got"),
+        (
+            IMAGE,
+            (8, 8),
+            {"out": np.zeros((3, 8, 8))},
+            ValueError,
+            "out: expected a writable C-contiguous float32 array",
+        ),
+    ],
+)
+def test_refuses(image: Any, size: Any, options: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error) as caught:
+        ops.letterbox(image, size, **options)
+    assert message in str(caught.value)
