@@ -57,7 +57,12 @@ class Kernel:
     def compile(self) -> Callable[..., Any]:
         with self._lock:
             if self._compiled is None:
-                options = {"nogil": True, "cache": True, "fastmath": self.fastmath, "parallel": self.parallel}
+                options: dict[str, Any] = {
+                    "nogil": True,
+                    "cache": True,
+                    "fastmath": self.fastmath,
+                    "parallel": self.parallel,
+                }
                 self._compiled = numba.njit(self.signature, **options)(self.function)
         return self._compiled
 

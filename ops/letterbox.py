@@ -49,30 +49,41 @@ def _source(position: int, sizes_ratio: float, size: int) -> Any:
 @njit(nogil=True, cache=True, fastmath=True)
 def _columns(width: int, new_width: int) -> Any:
     first = np.empty(new_width, np.uint32)
-    second = np.empty(new_width, np.uint32)
     weight = np.empty(new_width, np.float32)
     for x in range(new_width):
-        a, b, w = _source(x, width / new_width, width)
-        first[x], second[x], weight[x] = 3 * a, 3 * b, w
-    return first, second, weight
+        a, _, weight[x] = _source(x, width / new_width, width)
+        first[x] = 3 * a
+    return first, weight
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _row(image, out, y, new_height, top, left, first, second, weight, order, gain, shift, blended):  # type: ignore[no-untyped-def]
-    """Write one resized row: blend two source rows (contiguous, so it vectorises), then gather columns per channel."""
+def _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, blended):  # type: ignore[no-untyped-def]
+    """Write one resized row: blend two source rows (contiguous, so it vectorises), then blend columns.
+
+    All channels of a pixel are done at once: six neighbouring loads instead of fifteen scattered ones.
+    """
     height, width = image.shape[0], image.shape[1]
     a, b, w = _source(y, height / new_height, height)
     upper, lower = image[a].reshape(width * 3), image[b].reshape(width * 3)
     for i in range(width * 3):
         blended[i] = np.float32(upper[i]) + w * (np.float32(lower[i]) - np.float32(upper[i]))
-    for channel in range(3):
-        source = np.uint32(order[channel])
-        mul, add = gain[channel], shift[channel]
-        row = out[channel, top + y]
-        for x in range(first.size):
-            p = blended[first[x] + source]
-            q = blended[second[x] + source]
-            row[left + x] = (p + weight[x] * (q - p)) * mul + add
+    for i in range(width * 3, width * 3 + 3):  # the right neighbour of the last column is that column
+        blended[i] = blended[i - 3]
+    c0, c1, c2 = order[0], order[1], order[2]
+    row0, row1, row2 = out[c0, top + y, left:], out[c1, top + y, left:], out[c2, top + y, left:]
+    mul0, mul1, mul2 = gain[c0], gain[c1], gain[c2]
+    add0, add1, add2 = shift[c0], shift[c1], shift[c2]
+    for x in range(first.size):
+        i, t = first[x], weight[x]
+        p0, p1, p2 = blended[i], blended[i + _1], blended[i + _2]
+        q0, q1, q2 = blended[i + _3], blended[i + _4], blended[i + _5]
+        row0[x] = (p0 + t * (q0 - p0)) * mul0 + add0
+        row1[x] = (p1 + t * (q1 - p1)) * mul1 + add1
+        row2[x] = (p2 + t * (q2 - p2)) * mul2 + add2
+
+
+# Unsigned, or numba looks at every index for a negative one.
+_1, _2, _3, _4, _5 = np.uint32(1), np.uint32(2), np.uint32(3), np.uint32(4), np.uint32(5)
 
 
 @njit(nogil=True, cache=True)
@@ -93,26 +104,26 @@ _SIGNATURE = (
 
 @kernel(_SIGNATURE, fastmath=True)
 def _serial(image, out, new_height, new_width, top, left, order, gain, shift, padding):  # type: ignore[no-untyped-def]
-    first, second, weight = _columns(image.shape[1], new_width)
-    blended = np.empty(image.shape[1] * 3, np.float32)
+    first, weight = _columns(image.shape[1], new_width)
+    blended = np.empty(image.shape[1] * 3 + 3, np.float32)
     _pad(out, new_height, new_width, top, left, padding)
     for y in range(new_height):
-        _row(image, out, y, new_height, top, left, first, second, weight, order, gain, shift, blended)
+        _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, blended)
 
 
 @kernel(_SIGNATURE, parallel=True, fastmath=True)
 def _parallel(image, out, new_height, new_width, top, left, order, gain, shift, padding):  # type: ignore[no-untyped-def]
-    first, second, weight = _columns(image.shape[1], new_width)
+    first, weight = _columns(image.shape[1], new_width)
     _pad(out, new_height, new_width, top, left, padding)
     chunk = 16
     for part in prange((new_height + chunk - 1) // chunk):
-        blended = np.empty(image.shape[1] * 3, np.float32)
+        blended = np.empty(image.shape[1] * 3 + 3, np.float32)
         for y in range(part * chunk, min(new_height, (part + 1) * chunk)):
-            _row(image, out, y, new_height, top, left, first, second, weight, order, gain, shift, blended)
+            _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, blended)
 
 
 # Pixels read and written. Below it a team of threads costs more than it saves, above all beside another library's
-# team (a 640x480 picture to 416x416: 0.5 ms serial, 14 ms parallel while ONNX Runtime's threads spin on the cores).
+# team (a 640x480 picture to 416x416: 0.3 ms serial, 14 ms parallel while ONNX Runtime's threads spin on the cores).
 _PARALLEL_PIXELS = 4_000_000
 
 

@@ -35,7 +35,7 @@ _HOME = {
     "train": "toolkit.api",
 }
 
-__all__ = ["DataFaults", "PictureError", "UserError", "__version__", *_HOME]  # noqa: PLE0604
+__all__ = ["DataFaults", "PictureError", "UserError", "__version__", *_HOME]
 
 
 def __getattr__(name: str) -> Any:

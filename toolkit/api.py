@@ -76,9 +76,7 @@ def evaluate_with(
     return measure(model, table.subset(split), split, progress)
 
 
-def export(
-    source: Run | str | Path, to: str | Path | None = None, *, docker: bool = False, **overrides: Any
-) -> Path:
+def export(source: Run | str | Path, to: str | Path | None = None, *, docker: bool = False, **overrides: Any) -> Path:
     """Write the bundle of a run (or a bundle) to ``to``, a folder or a .zip, and return the path.
 
     ``overrides`` of ``bundle.*`` and ``postprocess.*`` make the run's bundle anew, parity check included.

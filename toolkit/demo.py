@@ -154,4 +154,3 @@ def _draw(bundle: Path, picture: Path, drawn: Path) -> Path:
     import toolkit
 
     return toolkit.predict(bundle, picture).save(drawn)
-

@@ -26,7 +26,9 @@ def examine() -> tuple[list[str], list[str]]:
     for title, names in (("base", _BASE), ("train", _TRAIN)):
         found = {name: _version(name) for name in names}
         missing = [name for name, version in found.items() if version is None]
-        lines.append(f"{title}: " + ", ".join(f"{name} {version or 'not installed'}" for name, version in found.items()))
+        lines.append(
+            f"{title}: " + ", ".join(f"{name} {version or 'not installed'}" for name, version in found.items())
+        )
         if missing and title == "base":
             problems.append(f"missing {', '.join(missing)}: install them with pip install cv-toolkit")
         elif missing:
@@ -76,7 +78,7 @@ def _threads() -> list[str]:
     from toolkit.inference.engine import usable_cores
 
     policy = os.environ.get("OMP_WAIT_POLICY", "not set (PASSIVE is kinder where torch and numba share cores)")
-    return [f"threads: {usable_cores()} usable cores, numba {numba.config.NUMBA_NUM_THREADS}, OMP_WAIT_POLICY {policy}"]
+    return [f"threads: {usable_cores()} usable cores, numba {numba.get_num_threads()}, OMP_WAIT_POLICY {policy}"]
 
 
 def _caches(problems: list[str]) -> list[str]:

@@ -1,11 +1,15 @@
 """Batch normalisation and SiLU as one differentiable torch function over `ops`: for training on the CPU, nothing else.
 
-Where it does not apply (evaluation, export, another device or layout) the caller uses torch's own two layers.
+Where it does not apply (evaluation, export, another device or layout) the caller uses torch's own two layers. A trainer
+gets one pool of threads for torch and numba by importing ``numba.np.ufunc.omppool`` before torch.
 """
 
 from __future__ import annotations
 
+import functools
+import os
 import threading
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -49,8 +53,30 @@ class _BatchNormSiLU(torch.autograd.Function):
         return dx, torch.from_numpy(dweight), torch.from_numpy(dbias), None
 
 
+@functools.cache
+def _threads_agree() -> bool:
+    """Whether the threads of torch and of numba leave each other the cores.
+
+    With an OpenMP runtime each, idle threads of the one spin (for milliseconds, by default) where the other computes,
+    which costs more than fusing saves. They share a runtime if numba's was loaded before torch, which then does not
+    load the one in its own folder.
+    """
+    if os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE":
+        return True
+    try:
+        loaded = Path("/proc/self/maps").read_text()
+    except OSError:  # not Linux: unknown
+        return False
+    return str(Path(torch.__file__).parent / "lib" / "libgomp") not in loaded
+
+
 def fusable(x: Tensor, bn: nn.BatchNorm2d) -> bool:
-    """Whether `batch_norm_silu` may stand in for ``silu(bn(x))``: plain float32 training on the CPU, channels last."""
+    """Whether `batch_norm_silu` may and should stand in for ``silu(bn(x))``."""
+    return _applies(x, bn) and (torch.get_num_threads() == 1 or _threads_agree())
+
+
+def _applies(x: Tensor, bn: nn.BatchNorm2d) -> bool:
+    """Whether this is plain float32 training on the CPU, channels last."""
     return (
         not torch.compiler.is_compiling()  # true while exporting, too
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
@@ -75,16 +101,16 @@ def batch_norm_silu(x: Tensor, bn: nn.BatchNorm2d) -> Tensor:
     """Return ``silu(bn(x))`` of a training step and update the running statistics of ``bn`` as it does itself.
 
     Args:
-        x: float32 [N, C, H, W] on the CPU, channels last, for which `fusable` holds.
+        x: float32 [N, C, H, W] on the CPU, channels last, in a training step of the main thread.
         bn: the normalisation; its ``num_batches_tracked``, ``running_mean`` and ``running_var`` move on.
 
     Returns:
         float32 [N, C, H, W], channels last; differentiable once in ``x``, ``bn.weight`` and ``bn.bias``.
 
     Raises:
-        ValueError: where `fusable` does not hold.
+        ValueError: for another tensor or situation.
     """
-    if not fusable(x, bn):
+    if not _applies(x, bn):
         raise ValueError(
             f"batch_norm_silu: expected a float32 channels-last CPU tensor [N, C, H, W] in a training step, got "
             f"{x.dtype} of shape {tuple(x.shape)} and strides {x.stride()} on {x.device}, training={bn.training}"

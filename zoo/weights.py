@@ -68,7 +68,8 @@ def read_onnx(data: bytes) -> dict[str, np.ndarray]:
         model = onnx.load_model_from_string(data)
     except DecodeError as error:
         raise ValueError(f"not an ONNX model ({error})") from error
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    # The exporter's own constants have no dot in their names, parameters of a module have.
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer if "." in tensor.name}
 
 
 def load_weights(network: nn.Module, tensors: Mapping[str, np.ndarray]) -> LoadReport:

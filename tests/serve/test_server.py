@@ -81,7 +81,7 @@ def test_ctrl_c_ends_with_0_too(tiny_bundle: Path) -> None:
 
 
 def test_sigterm_drains_what_is_inside_and_takes_no_more(tiny_bundle: Path) -> None:
-    with process(tiny_bundle, slow=2.0) as (child, line):
+    with process(tiny_bundle, slow=3.0) as (child, line):
         url = address(line)
         answers: list[httpx.Response] = []
 

@@ -19,7 +19,17 @@ FORBIDDEN = {
 # The parts of `toolkit` that predicting and serving load: they must work where torch is not installed.
 INFERENCE = ("errors", "images", "preprocess", "bundle", "bundle_files", "bundle_spec", "bundles", "results", "drawing",
              "inference", "config", "docker")  # fmt: skip
-TRAINING_ONLY = {"torch", "lightning", "albumentations", "pycocotools", "onnx", "onnxscript", "matplotlib", "zoo", "serve"}
+TRAINING_ONLY = {
+    "torch",
+    "lightning",
+    "albumentations",
+    "pycocotools",
+    "onnx",
+    "onnxscript",
+    "matplotlib",
+    "zoo",
+    "serve",
+}
 # toolkit → serve: two lazy imports, the serve command and the parity check's in-process client.
 MAY_IMPORT_SERVE = {"toolkit/cli/predict_commands.py", "toolkit/export/export.py"}
 

@@ -201,7 +201,7 @@ def test_the_drawn_picture_can_be_saved(browser: WebDriver, address: str, photo:
     wait_for(lambda: len(rows(browser)) == 3)
     browser.find_element(By.ID, "save").click()
     saved = tmp_path / "downloads" / "it's a street.drawn.png"
-    wait_for(saved.is_file)
+    wait_for(lambda: saved.is_file() and saved.stat().st_size > 0)  # the browser makes an empty one first
     assert Image.open(saved).size == (320, 240)
 
 

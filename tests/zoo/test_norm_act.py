@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -10,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import zoo.norm_act
 import zoo.yolox
 from zoo.norm_act import batch_norm_silu, fusable
 from zoo.yolox import ConvUnit, yolox_nano
@@ -42,8 +46,9 @@ def plain(x, bn):
 
 
 @pytest.fixture(autouse=True)
-def _seed():
+def _prepare(monkeypatch):
     torch.manual_seed(0)
+    monkeypatch.setattr(zoo.norm_act, "_threads_agree", lambda: True)  # whatever the machine; tested on its own below
 
 
 @pytest.mark.parametrize(("offset", "spread"), [(0.5, 2.0), (1e3, 1e-1)])
@@ -183,3 +188,30 @@ def test_another_activation_is_not_replaced(count_fused):
     unit.act = nn.Identity()
     assert float(unit(picture(2, 3, 8, 8)).detach().min()) < -1
     assert count_fused == []
+
+
+POOL = "from numba.np.ufunc import omppool"
+LAYER = "from zoo.norm_act import _threads_agree; print(_threads_agree())"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere torch brings another OpenMP runtime")
+@pytest.mark.parametrize(
+    ("imports", "policy", "expected"),
+    [
+        (f"{POOL}; import torch; {LAYER}", "ACTIVE", "True"),
+        (f"import torch; {POOL}; {LAYER}", "ACTIVE", "False"),
+        (f"import torch; {POOL}; {LAYER}", "passive", "True"),
+    ],
+)
+def test_two_pools_of_spinning_threads_are_noticed(imports, policy, expected):
+    environment = os.environ | {"OMP_WAIT_POLICY": policy, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", imports], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == expected
+
+
+def test_two_pools_make_it_step_aside_unless_torch_runs_alone(monkeypatch):
+    x, bn = picture(2, 8, 6, 6), layer(8)
+    monkeypatch.setattr(zoo.norm_act, "_threads_agree", lambda: False)
+    for threads, expected in ((1, True), (2, False)):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        assert fusable(x, bn) is expected

@@ -12,7 +12,9 @@ app = typer.Typer(help="Explain configs: keys, meaning, defaults, schema.", no_a
 
 @app.command()
 def explain(
-    key: Annotated[str, typer.Argument(help="A key such as train.epochs or a block such as train; empty for all.")] = "",
+    key: Annotated[
+        str, typer.Argument(help="A key such as train.epochs or a block such as train; empty for all.")
+    ] = "",
     config: Annotated[str | None, typer.Option(help="Also tell this config's value and where it came from.")] = None,
 ) -> None:
     """Tell what a key means: type, default, bounds, and where its present value came from."""

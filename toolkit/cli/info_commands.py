@@ -55,7 +55,9 @@ def warmup() -> None:
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for pictures, run and bundle.")] = Path("runs/demo"),
-    photo: Annotated[Path | None, typer.Option(help="A photograph with faces; default is matplotlib's portrait.")] = None,
+    photo: Annotated[
+        Path | None, typer.Option(help="A photograph with faces; default is matplotlib's portrait.")
+    ] = None,
 ) -> None:
     """The whole line in a few minutes, offline: predict, train, evaluate, export, serve, ask."""
     from toolkit.demo import run

@@ -37,10 +37,11 @@ def _version(shown: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
-    # Several OpenMP libraries share the cores here (torch, numba, OpenCV): idle teams must sleep, not spin.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    return
 
 
 def main() -> None:

@@ -24,7 +24,9 @@ def predict(
     save: Annotated[Path | None, typer.Option(help="Folder for the drawn pictures.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line instead of a summary.")] = False,
     score_threshold: Annotated[float | None, typer.Option(help="Least score of a box, 0 to 1.")] = None,
-    iou_threshold: Annotated[float | None, typer.Option(help="Overlap above which the weaker box goes, 0 to 1.")] = None,
+    iou_threshold: Annotated[
+        float | None, typer.Option(help="Overlap above which the weaker box goes, 0 to 1.")
+    ] = None,
     max_detections: Annotated[int | None, typer.Option(help="Most boxes in a picture.")] = None,
     batch_size: Annotated[int, typer.Option(help="Pictures that the network takes at once.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",

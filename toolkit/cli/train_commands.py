@@ -39,7 +39,9 @@ def train(
 def evaluate(
     target: Annotated[str, typer.Argument(help="A run directory, a bundle, or the name of a shipped bundle.")],
     overrides: Overrides = None,
-    data: Annotated[Path | None, typer.Option(help="The labelled data set's folder (stands for data.root=...).")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="The labelled data set's folder (stands for data.root=...).")
+    ] = None,
     config: Annotated[str | None, typer.Option(help="Take the data block from this config file.")] = None,
     split: Annotated[str, typer.Option(help="Which split to measure on: train, val or test.")] = "val",
     json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,

@@ -35,7 +35,7 @@ def confusion_matrix(table: Table, detections: Sequence[Detections], score_thres
                 matrix[sample.class_ids[best], class_id] += 1
             elif not (len(row) and row[sample.crowd].max(initial=0) >= MATCH_IOU):
                 matrix[classes, class_id] += 1
-        np.add.at(matrix, (sample.class_ids[free], classes), 1)
+        matrix[:-1, classes] += np.bincount(sample.class_ids[free], minlength=classes)
     return matrix
 
 

@@ -20,9 +20,13 @@ def as_table(metrics: dict[str, Any]) -> str:
         ("all classes", metrics["coco"], intervals),
         *((name, row, intervals["per_class"][name]) for name, row in metrics["per_class"].items()),
     ]:
-        lines.append(f"{name:{width}}  AP {_ranged(row['AP'], around['AP'])}  AP50 {_ranged(row['AP50'], around['AP50'])}")
+        lines.append(
+            f"{name:{width}}  AP {_ranged(row['AP'], around['AP'])}  AP50 {_ranged(row['AP50'], around['AP50'])}"
+        )
     for name, row in metrics["per_source"].items():
-        lines.append(f"{name:{width}}  AP {_number(row['AP'])}  AP50 {_number(row['AP50'])}  ({row['pictures']} pictures)")
+        lines.append(
+            f"{name:{width}}  AP {_number(row['AP'])}  AP50 {_number(row['AP50'])}  ({row['pictures']} pictures)"
+        )
     lines.append("  ".join(f"{name} {_number(value)}" for name, value in metrics["coco"].items()))
     lines.append(
         f"at score {point['score_threshold']:g}: found {_number(point['found'])}, precision of boxes"

@@ -8,9 +8,7 @@ from toolkit.bundle import BundleSpec
 from toolkit.config.schema import DetectionConfig
 
 
-def write_card(
-    spec: BundleSpec, metrics: dict[str, Any], certificate: dict[str, Any], config: DetectionConfig
-) -> str:
+def write_card(spec: BundleSpec, metrics: dict[str, Any], certificate: dict[str, Any], config: DetectionConfig) -> str:
     """Return ``MODEL_CARD.md``; every figure in it comes from ``metrics`` and ``certificate``."""
     sections = [
         f"# {spec.name} {spec.version}",
@@ -57,7 +55,8 @@ def _metrics(metrics: dict[str, Any]) -> str:
         " `toolkit export`, repeated by `toolkit evaluate`.\n",
         "| | AP | AP50 | boxes |",
         "|---|---|---|---|",
-        f"| all | {_with(metrics['coco'], intervals, 'AP')} | {_with(metrics['coco'], intervals, 'AP50')} | {data['boxes']} |",
+        f"| all | {_with(metrics['coco'], intervals, 'AP')} | {_with(metrics['coco'], intervals, 'AP50')}"
+        f" | {data['boxes']} |",
     ]
     for name, row in metrics["per_class"].items():
         around = intervals["per_class"][name]

@@ -83,7 +83,7 @@ def _trained_network(run: Run, config: DetectionConfig, table: Table) -> Any:
 
 
 def _spec(config: DetectionConfig, table: Table, strides: Sequence[int]) -> BundleSpec:
-    """What ``bundle.yaml`` says. Paths of the machine that trained it do not travel: they are cut to their last part."""
+    """What ``bundle.yaml`` says. Paths of the machine that trained it are cut to their last part."""
     data = config.data.model_dump(mode="json")
     plain = config.model_dump(mode="json", exclude={"data", "bundle"})
     start = config.model.init
@@ -108,7 +108,9 @@ def _spec(config: DetectionConfig, table: Table, strides: Sequence[int]) -> Bund
             seed=config.seed,
             start_weights=start,
             config=plain,
-            data={key: Path(value).name if key in ("root", "splits") and value else value for key, value in data.items()},
+            data={
+                key: Path(value).name if key in ("root", "splits") and value else value for key, value in data.items()
+            },
         ),
     )
 
@@ -131,5 +133,3 @@ def _remove(folder: Path) -> None:
     import shutil
 
     shutil.rmtree(folder, ignore_errors=True)
-
-

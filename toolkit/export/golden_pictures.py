@@ -20,8 +20,9 @@ def golden_pictures() -> list[NDArray[np.uint8]]:
 def _draw(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.uint8]:
     height, width = size
     ramp = np.linspace(40, 200, width, dtype=np.float32)
-    image = np.stack([np.tile(np.roll(ramp, shift), (height, 1)) for shift in (0, width // 3, width // 2)], axis=-1)
-    image = np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
+    ground = np.stack([np.tile(np.roll(ramp, shift), (height, 1)) for shift in (0, width // 3, width // 2)], axis=-1)
+    noisy = np.clip(ground + rng.normal(0, 6, ground.shape), 0, 255)
+    image: NDArray[np.uint8] = noisy.astype(np.uint8)
     for _ in range(4):
         side = int(rng.integers(24, 80))
         centre = (int(rng.integers(side, width - side)), int(rng.integers(side, height - side)))

@@ -31,6 +31,8 @@ def to_onnx(network: nn.Module, input_size: tuple[int, int]) -> bytes:
             network, (example,), dynamo=True, optimize=False, external_data=False, verbose=False,
             input_names=[INPUT], output_names=[OUTPUT], dynamic_shapes=({0: torch.export.Dim("batch")},),
         )  # fmt: skip
+        if program is None:
+            raise RuntimeError("torch.onnx.export returned nothing")
         model = program.model
         fold_constants(model)
         remove_unused_nodes(model)

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 import ops
 from toolkit.errors import UserError
 from toolkit.inference.model import Model
 from toolkit.preprocess import Preprocessing
+from zoo.yolox import YOLOX
 
 PICTURES = 32
 TOLERANCE = 1e-3  # of an output, relative to its largest value (at least 1)
@@ -38,7 +38,7 @@ Detections = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
 class Reference:
     """What training used: the network and its preprocessing."""
 
-    network: nn.Module
+    network: YOLOX
     preprocessing: Preprocessing
 
 
@@ -66,9 +66,7 @@ def certify(reference: Reference, model: Model, pictures: Sequence[Path], ask: A
     }
 
 
-def _one(
-    path: Path, reference: Reference, model: Model, ask: Ask, largest: dict[str, float], ties: list[str]
-) -> None:
+def _one(path: Path, reference: Reference, model: Model, ask: Ask, largest: dict[str, float], ties: list[str]) -> None:
     data = path.read_bytes()
     picture = model.decode(data, name=path.name)()
     difference = float(np.abs(_pillow(data).astype(np.float32) - picture).mean())

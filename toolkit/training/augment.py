@@ -36,9 +36,9 @@ def place_boxes(
     boxes: NDArray[np.float32], scale: float, offset: tuple[float, float], region: tuple[int, int, int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Scale and shift boxes and clip them to a region (y0, x0, y1, x1); also tell which stay visible enough."""
-    moved = boxes * np.float32(scale) + np.float32([offset[1], offset[0], offset[1], offset[0]])
+    moved = boxes * np.float32(scale) + np.array([offset[1], offset[0]] * 2, np.float32)
     y0, x0, y1, x1 = region
-    clipped = np.clip(moved, np.float32([x0, y0, x0, y0]), np.float32([x1, y1, x1, y1]))
+    clipped = np.clip(moved, np.array([x0, y0] * 2, np.float32), np.array([x1, y1] * 2, np.float32))
     size, before = clipped[:, 2:] - clipped[:, :2], moved[:, 2:] - moved[:, :2]
     visible = size.prod(1) >= MIN_VISIBLE * before.prod(1)
     return clipped, visible & (size >= MIN_SIDE).all(1)

@@ -78,7 +78,11 @@ class ResultsTable(Callback):
         row = [trainer.current_epoch + 1, *(f"{values[c]:.6g}" if c in values else "" for c in self.COLUMNS[1:])]
         with self.path.open("a", newline="") as file:
             csv.writer(file).writerow(row)
-        shown = [f"{name.split('/')[1]} {values[name]:.4f}" for name in ("train/loss", "val/AP", "val/AP50") if name in values]
+        shown = [
+            f"{name.split('/')[1]} {values[name]:.4f}"
+            for name in ("train/loss", "val/AP", "val/AP50")
+            if name in values
+        ]
         speed = f"{values['pictures_per_second']:.0f} pictures/s"
         self.say(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {', '.join(shown)}, {speed}")
 

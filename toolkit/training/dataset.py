@@ -23,7 +23,7 @@ from toolkit.training.augment import Albumentations, Labelled, compose
 
 
 class Batch(NamedTuple):
-    """``images`` float32 [B, 3, h, w]; ``boxes`` and ``class_ids`` per picture, in input pixels; ``indices`` int [B]."""
+    """``images`` float32 [B, 3, h, w]; ``boxes`` and ``class_ids`` per picture, in input pixels; ``indices`` [B]."""
 
     images: Tensor
     boxes: list[NDArray[np.float32]]

@@ -8,7 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import ops
 from ops.letterbox import place
@@ -23,13 +23,14 @@ from toolkit.evaluation.coco_metrics import (
     summarise,
 )
 from toolkit.training.dataset import Batch
+from zoo.yolox import YOLOX
 from zoo.yolox_loss import yolox_loss
 
 
 class DetectionModule(pl.LightningModule):
     """A detector in training. ``network`` is what is exported; everything else stays here."""
 
-    def __init__(self, network: nn.Module, config: DetectionConfig, validation: Table) -> None:
+    def __init__(self, network: YOLOX, config: DetectionConfig, validation: Table) -> None:
         super().__init__()
         self.network = network
         self.config = config

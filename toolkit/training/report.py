@@ -35,7 +35,7 @@ def draw_data(run: Run, table: Table, training_set: TrainingSet) -> None:
 
 
 def draw_results(run: Run, table: Table) -> None:
-    """Write the plots of a finished run: ``results.png``, ``validation/``, ``confusion_matrix.png``, ``pr_curves.png``."""
+    """Write the plots of a finished run, and ``validation/`` with truth beside prediction."""
     model = load(run.bundle, "cpu")
     validation = table.subset("val")
     detections = detect_all(model, validation)
@@ -96,7 +96,7 @@ def _draw_labels(path: Path, table: Table) -> None:
     axes[0, 0].set(title="boxes per class", ylabel="boxes")
     axes[0, 0].legend()
     boxes = np.concatenate([s.boxes for s in table.samples])
-    sizes = np.concatenate([np.tile(np.float32(s.size), (len(s.boxes), 1)) for s in table.samples])
+    sizes = np.concatenate([np.tile(np.array(s.size, np.float32), (len(s.boxes), 1)) for s in table.samples])
     sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1))
     edges = np.geomspace(max(float(sides.min()), 1.0), float(sides.max()) + 1, 40)
     axes[0, 1].hist(sides, bins=edges)

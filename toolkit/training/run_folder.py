@@ -64,7 +64,9 @@ def is_run(path: str | Path) -> bool:
 
 def create_run(loaded: LoadedConfig, folder: str | Path | None) -> Run:
     """Make the run directory, ``runs/NAME/DATE_TIME`` if no folder is given, and write config and environment."""
-    path = Path(folder) if folder is not None else RUNS / loaded.config.name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    path = (
+        Path(folder) if folder is not None else RUNS / loaded.config.name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    )
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{path}: the run directory exists and is not empty; give another with --run-dir")
     (path / "checkpoints").mkdir(parents=True, exist_ok=True)

@@ -54,7 +54,10 @@ def train(
     """
     config = loaded.config
     _quiet()
+    # torch and numba bring an OpenMP team each: an idle one must sleep, not spin on the other's cores (twice as slow).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import lightning.pytorch as pl
+    import numba
     import torch
 
     if config.train.device == "cuda" and not torch.cuda.is_available():
@@ -71,6 +74,7 @@ def train(
         pl.seed_everything(config.seed, verbose=False)
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
+            numba.set_num_threads(min(config.train.threads, numba.get_num_threads()))
         _fit(config, table, run, bar)
         return _finish(run, table)
 
@@ -160,10 +164,14 @@ def _finish(run: Run, table: Table) -> Run:
 
 def _quiet() -> None:
     """Keep the libraries' advice out of the user's way; warnings about the user's own run still come through."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for pattern in (".*does not have many workers.*", ".*isinstance.treespec, LeafSpec.*", ".*litlogger.*"):
+    for pattern in (
+        ".*does not have many workers.*",
+        ".*isinstance.treespec, LeafSpec.*",
+        ".*litlogger.*",
+        ".*smaller than the logging.*",
+    ):
         warnings.filterwarnings("ignore", pattern)
 
 

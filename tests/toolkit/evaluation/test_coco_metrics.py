@@ -62,9 +62,7 @@ def test_a_class_without_boxes_has_no_number() -> None:
 def test_intervals_hold_the_estimate_and_leave_the_evaluator_as_it_was() -> None:
     rng = np.random.default_rng(0)
     samples = tuple(sample([A, B], [0, 1]) for _ in range(20))
-    detections = [
-        found([A, B], rng.uniform(0.3, 1, 2).tolist(), [0, int(rng.random() < 0.6)]) for _ in range(20)
-    ]
+    detections = [found([A, B], rng.uniform(0.3, 1, 2).tolist(), [0, int(rng.random() < 0.6)]) for _ in range(20)]
     matched = evaluator(Table(NAMES, samples), detections)
     before = summarise(matched)
     intervals = bootstrap(matched, rounds=60)

@@ -80,7 +80,7 @@ def test_a_service_that_answers_otherwise_is_refused(quick_run: Path) -> None:
         return {key: value[1:] if key in ("boxes", "scores", "class_ids", "labels") else value
                 for key, value in answer.items()}  # fmt: skip
 
-    with pytest.raises(UserError, match="stage 'result'.*is missing"):
+    with pytest.raises(UserError, match=r"stage 'result'.*is missing"):
         parity.certify(reference, model, pictures, loses_the_best)
 
 

@@ -92,7 +92,7 @@ def test_start_weights_that_do_not_fit_stop_the_run(
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"not weights")
     changes = [o.format(run=quick_run, broken=broken) for o in overrides]
-    with pytest.raises(UserError, match=".*") as caught:
+    with pytest.raises(UserError) as caught:
         train_from(quick_config, changes, run_dir=tmp_path / "run")
     assert sentence in str(caught.value)
 

@@ -15,8 +15,8 @@ from tiny_bundle import make_tiny_bundle
 
 import toolkit
 from serve import create_app
-from serve.docker import write_dockerfile
 from toolkit.bundle import pack
+from toolkit.docker import write_dockerfile
 from toolkit.errors import UserError
 from toolkit.inference import load
 

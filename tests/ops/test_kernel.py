@@ -1,0 +1,171 @@
+"""How kernels are compiled, and that neither a fork nor many threads at once harm a process that runs them."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import importlib
+import multiprocessing
+import os
+import pkgutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numba
+import pytest
+
+import ops
+from ops import _kernel
+from ops._kernel import Kernel, lone_caller
+
+ROOT = Path(ops.__file__).parents[1]
+
+# Every operator with a parallel kernel, on inputs large enough for it, as one digest of all results.
+WORK = """
+import hashlib, os, sys, threading
+import numba, numpy as np, ops
+from ops._kernel import lone_caller
+
+rng = np.random.default_rng(0)
+picture = rng.integers(0, 256, (2000, 2100, 3), np.uint8)
+corner = rng.uniform(0, 500, (400, 2))
+boxes = np.concatenate([corner, corner + rng.uniform(1, 200, (400, 2))], 1).astype(np.float32)
+raw = rng.normal(size=(3, 84, 8)).astype(np.float32)
+x = rng.normal(size=(40000, 16)).astype(np.float32)
+gain, shift = rng.normal(size=(2, 16)).astype(np.float32)
+
+def work():
+    y, mean, variance = ops.batch_norm_silu(x, gain, shift, 1e-3)
+    results = [
+        ops.letterbox(picture, (416, 320))[0],
+        ops.box_iou(boxes, boxes),
+        *ops.simota_assign(raw, boxes[:9] / 8, np.zeros(9, np.int64), [3, 3, 3], input_size=(64, 64)),
+        *ops.decode_detections(raw[0], input_size=(64, 64), score_threshold=0.1),
+        ops.nms(boxes, boxes[:, 0].copy(), 0.5),
+        y, mean, variance,
+        *ops.batch_norm_silu_backward(y, x, mean, variance, gain, shift, 1e-3),
+    ]
+    return hashlib.sha256(b"".join(np.ascontiguousarray(r).tobytes() for r in results)).hexdigest()
+"""
+
+SCRIPTS = {
+    "fork after a parallel kernel": """
+first = work()
+assert lone_caller()
+child = os.fork()
+if child == 0:
+    os._exit(0 if not lone_caller() and work() == first else 3)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert work() == first and lone_caller()
+""",
+    "8 threads at once, and the main thread in parallel kernels meanwhile": """
+from concurrent.futures import ThreadPoolExecutor
+first = work()
+with ThreadPoolExecutor(8) as pool:
+    answers = [pool.submit(work) for _ in range(16)]
+    mine = [work() for _ in range(4)]
+assert {first, *mine, *(answer.result() for answer in answers)} == {first}
+""",
+    "1 and 2 threads": """
+assert numba.get_num_threads() == 2 and lone_caller()
+two = work()
+numba.set_num_threads(1)
+assert not lone_caller()
+assert work() == two
+""",
+}
+
+
+def layers() -> list[str]:
+    """The threading layers that this numba brings (workqueue always; OpenMP where its library is present)."""
+    try:
+        importlib.import_module("numba.np.ufunc.omppool")
+    except ImportError:
+        return ["workqueue"]
+    return ["workqueue", "omp"]
+
+
+@pytest.mark.parametrize("layer", layers())
+@pytest.mark.parametrize("script", list(SCRIPTS))
+def test_survives(script: str, layer: str) -> None:
+    environment = {**os.environ, "NUMBA_NUM_THREADS": "2", "NUMBA_THREADING_LAYER": layer, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", WORK + SCRIPTS[script]], env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_compiles_nothing() -> None:
+    check = "import ops; from ops._kernel import Kernel; assert {k._compiled for k in Kernel.registry} == {None}"
+    subprocess.run([sys.executable, "-c", check], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=60)
+
+
+def test_every_parallel_kernel_has_a_serial_twin() -> None:
+    for module in pkgutil.iter_modules(ops.__path__):
+        importlib.import_module(f"ops.{module.name}")
+    twins = {(k.function.__module__, k.signature, k.fastmath) for k in Kernel.registry if not k.parallel}
+    parallel = [k for k in Kernel.registry if k.parallel]
+    assert parallel
+    assert all((k.function.__module__, k.signature, k.fastmath) in twins for k in parallel)
+
+
+def _answer(connection: Any) -> None:
+    connection.send(lone_caller())
+
+
+@pytest.fixture
+def two_threads() -> Any:
+    if numba.config.NUMBA_NUM_THREADS < 2:
+        pytest.skip("this process may use one core only, so nobody here runs parallel kernels")
+    before = numba.get_num_threads()
+    numba.set_num_threads(2)
+    yield
+    numba.set_num_threads(before)
+
+
+def test_lone_caller_is_the_main_thread(two_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_kernel, "_forked", False)  # pytest itself may run in a fork
+    assert lone_caller()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        assert not pool.submit(lone_caller).result()
+    numba.set_num_threads(1)
+    assert not lone_caller()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_lone_caller_is_nobodys_child(two_threads: None, method: str) -> None:
+    context = multiprocessing.get_context(method)
+    ours, theirs = context.Pipe()
+    child = context.Process(target=_answer, args=(theirs,))
+    child.start()
+    try:
+        assert ours.poll(60)
+        assert ours.recv() is False
+    finally:
+        child.join(60)
+
+
+def test_is_compiled_once_however_many_threads_call_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    compilations = []
+
+    def slow_njit(signature: str, **options: Any) -> Any:
+        compilations.append((signature, options))
+        time.sleep(0.05)
+        return lambda function: function
+
+    monkeypatch.setattr(numba, "njit", slow_njit)
+    monkeypatch.setattr(Kernel, "registry", [])
+    double = _kernel.kernel("int64(int64)", fastmath=True)(lambda x: 2 * x)
+    assert Kernel.registry == [double]
+    barrier = threading.Barrier(8)
+
+    def call(x: int) -> int:
+        barrier.wait()
+        return int(double(x))
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(call, range(8))) == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert compilations == [("int64(int64)", {"nogil": True, "cache": True, "fastmath": True, "parallel": False})]

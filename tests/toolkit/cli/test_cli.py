@@ -1,0 +1,182 @@
+"""The command line as a new user meets it, typos included: one clear sentence, exit code 2, no traceback."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from toolkit.cli.main import main
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: ignore[no-untyped-def]
+    """Run a command in an empty folder; returns (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["toolkit", *arguments])
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def files(tmp_path: Path, tiny_bundle: Path) -> Path:
+    """Good and bad inputs in the working directory."""
+    Image.fromarray(np.full((40, 50, 3), (200, 60, 40), np.uint8)).save(tmp_path / "good.jpg", quality=95)
+    good = (tmp_path / "good.jpg").read_bytes()
+    (tmp_path / "broken.jpg").write_bytes(good[: len(good) // 2])
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "text.jpg").write_text("this is no picture")
+    Image.new("1", (20000, 20000)).save(tmp_path / "huge.png")
+    (tmp_path / "hollow").mkdir()
+    shutil.copytree(tiny_bundle, tmp_path / "tampered")
+    model = tmp_path / "tampered/model.onnx"
+    model.write_bytes(model.read_bytes()[:-1] + b"x")
+    (tmp_path / "unknown_key.yaml").write_text(
+        "name: x\ntask: detection\ndata: {format: shapes}\nmodel:\n  nmae: yolox_nano\n"
+    )
+    (tmp_path / "wrong_type.yaml").write_text(
+        "name: x\ntask: detection\ndata: {format: shapes}\nmodel: {name: yolox_nano}\ntrain:\n  epochs: ten\n"
+    )
+    (tmp_path / "classes.yaml").write_text(
+        "name: x\ntask: detection\ndata: {format: coco, root: set, classes: [with_mask, dog]}\nmodel: {name: yolox_nano}\n"
+    )
+    (tmp_path / "set/images").mkdir(parents=True)
+    Image.fromarray(np.full((40, 50, 3), 128, np.uint8)).save(tmp_path / "set/images/a.jpg")
+    categories = [{"id": 1, "name": "with_masks"}]
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9], "area": 81, "iscrowd": 0}
+    table = {"images": [{"id": 1, "file_name": "a.jpg", "width": 50, "height": 40}], "annotations": [box]}
+    (tmp_path / "set/annotations.json").write_text(json.dumps({**table, "categories": categories}))
+    (tmp_path / "none.yaml").write_text(
+        "name: x\ntask: detection\ndata: {format: coco, root: nothing}\nmodel: {name: yolox_nano}\n"
+    )
+    (tmp_path / "nothing/images").mkdir(parents=True)
+    (tmp_path / "nothing/annotations.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    return tmp_path
+
+
+MISTAKES = [
+    ("train unknown_key.yaml", "unknown_key.yaml:5: model.nmae: unknown key; did you mean 'name'?"),
+    ("train wrong_type.yaml", "wrong_type.yaml:6: train.epochs: expected a whole number"),
+    ("train quickstart trian.epochs=3", "trian"),
+    ("train quickstart train.epochs", "train.epochs"),
+    ("train quickstart model.name=yolox_nono", "yolox_nano"),
+    ("train nowhere.yaml", "nowhere.yaml: no such config"),
+    ("train mask_detection", "data.root"),
+    ("train mask_detection data.root=nowhere", "nowhere"),
+    ("train none.yaml", "annotations.json"),
+    ("train classes.yaml", "did you mean 'with_masks'?"),
+    ("predict mask_detecton good.jpg", "did you mean 'mask_detection'?"),
+    ("predict tampered good.jpg", "model.onnx does not match its recorded SHA-256"),
+    ("predict {tiny} nowhere.jpg", "nowhere.jpg"),
+    ("predict {tiny} hollow", "hollow"),
+    ("predict {tiny} good.jpg --score-threshold 7", "score_threshold: expected a number from 0 to 1, got 7"),
+    ("predict {tiny} good.jpg --device tpu", "device 'tpu': expected one of auto, cpu, cuda"),
+    ("predict {tiny} good.jpg --batch-size 0", "batch_size"),
+    ("predict set good.jpg", "set is there but is no bundle"),
+    ("serve tampered", "model.onnx does not match its recorded SHA-256"),
+    ("export {tiny}", "--to"),
+    ("export {tiny} postprocess.score_threshold=0.5 --to x", "only a run can be exported anew"),
+    ("evaluate {tiny}", "--config"),
+    ("config explain train.epoch", "did you mean 'train.epochs'?"),
+    ("data check none.yaml", "annotations.json"),
+]
+
+
+@pytest.mark.parametrize(("command", "sentence"), MISTAKES, ids=[row[0] for row in MISTAKES])
+def test_a_mistake_is_one_sentence(run, files: Path, tiny_bundle: Path, command: str, sentence: str) -> None:  # type: ignore[no-untyped-def]
+    code, out, err = run(*command.format(tiny=tiny_bundle).split())
+    assert code == 2, err
+    assert out == ""
+    assert err.startswith("error: ")
+    assert sentence in err
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) <= 4
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("broken.jpg", "broken.jpg"),
+        ("empty.jpg", "empty.jpg"),
+        ("text.jpg", "text.jpg"),
+        ("huge.png", "20000x20000 is 400 megapixels, over the limit of 50"),
+    ],
+)
+def test_a_bad_picture_is_named_and_the_others_are_done(  # type: ignore[no-untyped-def]
+    run, files: Path, tiny_bundle: Path, name: str, sentence: str
+) -> None:
+    code, out, err = run("predict", str(tiny_bundle), name, "good.jpg", "--save", "out")
+    assert code == 1
+    assert sentence in err
+    assert len([line for line in err.splitlines() if line.startswith("error: ")]) == 1
+    assert "good.jpg: 1 warm" in out
+    assert [p.name for p in (files / "out").iterdir()] == ["good.jpg"]
+
+
+def test_json_lines(run, files: Path, tiny_bundle: Path) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = run("predict", str(tiny_bundle), "good.jpg", "text.jpg", "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == 1
+    assert lines[0]["labels"] == ["warm"]
+    assert lines[1]["source"] == "text.jpg"
+    assert "error" in lines[1]
+
+
+def test_two_pictures_of_one_name_are_both_saved(run, files: Path, tiny_bundle: Path) -> None:  # type: ignore[no-untyped-def]
+    (files / "album").mkdir()
+    shutil.copy(files / "good.jpg", files / "album/good.jpg")
+    code, _, _ = run("predict", str(tiny_bundle), "good.jpg", "album", "--save", "out")
+    assert code == 0
+    assert sorted(p.name for p in (files / "out").iterdir()) == ["good.jpg", "good_2.jpg"]
+
+
+def test_a_port_in_use(run, tiny_bundle: Path) -> None:  # type: ignore[no-untyped-def]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, _, err = run("serve", str(tiny_bundle), "--port", str(port))
+    assert code == 2
+    assert f"port {port} on 127.0.0.1 is in use" in err
+    assert "--port" in err
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("--version", ["0.1.0"]),
+        ("--help", ["train", "predict", "serve", "export", "evaluate"]),
+        ("zoo", ["mask_detection 1.0.0", "AP50"]),
+        ("config explain train.epochs", ["train.epochs", "50"]),
+        ("config show quickstart train.epochs=3", ["epochs: 3", "optimizer:"]),
+        ("config schema", ['"$schema"', "yolox_nano"]),
+        ("doctor", ["toolkit 0.1.0", "onnxruntime", "kernel cache", "mask_detection"]),
+        ("data check quickstart data.root=drawn data.pictures=12", ["circle", '"quantiles"']),
+        ("warmup", ["ops.letterbox", "ops.decode_detections"]),
+    ],
+)
+def test_a_command_says_what_it_should(run, command: str, words: list[str]) -> None:  # type: ignore[no-untyped-def]
+    code, out, err = run(*command.split())
+    assert code == 0, err
+    for word in words:
+        assert word in out
+
+
+def test_export_copies_a_shipped_bundle(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = run("export", "mask_detection", "--to", "mine.zip")
+    assert (code, out.strip()) == (0, "mine.zip")
+    code, out, _ = run("export", "mask_detection", "--to", "image/bundle", "--docker")
+    assert code == 0
+    assert (tmp_path / "image/Dockerfile").is_file()
