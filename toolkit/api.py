@@ -47,8 +47,8 @@ def train_from(
 def evaluate(target: Run | str | Path, *, split: str = "val", **overrides: Any) -> dict[str, Any]:
     """Measure a run or a bundle and return its metrics (see ``metrics.json``).
 
-    A run is measured on its own data; a bundle on the data block that it was trained with, changed by ``overrides``
-    such as ``**{"data.root": "/your/pictures"}``.
+    ``split`` is train, val, test, or all. A run is measured on its own data; a bundle on the data block that it was
+    trained with, changed by ``overrides`` such as ``**{"data.root": "/your/pictures"}``.
     """
     return evaluate_with(target, as_overrides(overrides), split=split)
 
@@ -73,7 +73,7 @@ def evaluate_with(
     else:
         loaded = _data_of(str(target), model.spec, overrides).config
     table = load_table(loaded.data, loaded.seed, progress=progress)
-    return measure(model, table.subset(split), split, progress)
+    return measure(model, table if split == "all" else table.subset(split), split, progress)
 
 
 def export(source: Run | str | Path, to: str | Path | None = None, *, docker: bool = False, **overrides: Any) -> Path:

@@ -33,7 +33,7 @@ def test_a_file_names_only_what_the_service_may_use(path: Path) -> None:
 
 def test_a_process_that_serves_loads_no_training_library() -> None:
     program = (
-        "import sys, serve.app, serve.server, serve.inprocess, serve.docker, toolkit.inference.golden\n"
+        "import sys, serve.app, serve.server, serve.inprocess, toolkit.docker, toolkit.inference.golden\n"
         "print({'torch', 'lightning', 'albumentations', 'pycocotools', 'httpx'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
@@ -41,6 +41,6 @@ def test_a_process_that_serves_loads_no_training_library() -> None:
 
 
 def test_importing_the_package_alone_costs_no_web_framework() -> None:
-    program = "import sys, serve; serve.write_dockerfile; print('fastapi' in sys.modules)"
+    program = "import sys, serve, toolkit.docker; print('fastapi' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("False\n", "")

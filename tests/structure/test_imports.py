@@ -48,9 +48,15 @@ def imports(path: Path, *, lazy: bool = True) -> set[str]:
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: write imports in full"
-            found.add(node.module or "")
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            # `from package import module` needs the modules, not what stands in the package's __init__.
+            found |= names if all(is_module(name) for name in names) else {node.module or "", *names}
     return found
+
+
+def is_module(name: str) -> bool:
+    path = ROOT / name.replace(".", "/")
+    return path.with_suffix(".py").is_file() or path.is_dir()
 
 
 def tops(names: set[str]) -> set[str]:

@@ -37,7 +37,7 @@ HEAVY = {"torch", "lightning", "albumentations", "cv2", "onnxruntime", "matplotl
         ("import toolkit", HEAVY | {"numpy", "numba", "pydantic", "yaml", "fastapi"}),
         ("import toolkit.cli.main", HEAVY | {"numpy", "numba", "pydantic", "fastapi"}),
         ("import toolkit.config", HEAVY | {"numba"}),
-        ("import ops", HEAVY),
+        ("import ops", HEAVY - {"scipy"}),  # numba itself looks for scipy
         ("import toolkit; toolkit.load", {"torch", "lightning", "albumentations", "pycocotools", "fastapi"}),
         ("import serve.app, serve.server", {"torch", "lightning", "albumentations", "pycocotools"}),
         ("import toolkit.api", {"torch", "lightning", "albumentations", "pycocotools"}),

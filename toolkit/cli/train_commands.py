@@ -43,7 +43,7 @@ def evaluate(
         Path | None, typer.Option(help="The labelled data set's folder (stands for data.root=...).")
     ] = None,
     config: Annotated[str | None, typer.Option(help="Take the data block from this config file.")] = None,
-    split: Annotated[str, typer.Option(help="Which split to measure on: train, val or test.")] = "val",
+    split: Annotated[str, typer.Option(help="Which split to measure on: train, val, test, or all.")] = "val",
     json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
 ) -> None:
     """Measure a run or bundle on labelled pictures: COCO's numbers, per class, with intervals."""

@@ -52,7 +52,8 @@ def files(tmp_path: Path, tiny_bundle: Path) -> Path:
         "name: x\ntask: detection\ndata: {format: shapes}\nmodel: {name: yolox_nano}\ntrain:\n  epochs: ten\n"
     )
     (tmp_path / "classes.yaml").write_text(
-        "name: x\ntask: detection\ndata: {format: coco, root: set, classes: [with_mask, dog]}\nmodel: {name: yolox_nano}\n"
+        "name: x\ntask: detection\n"
+        "data: {format: coco, root: set, classes: [with_mask, dog]}\nmodel: {name: yolox_nano}\n"
     )
     (tmp_path / "set/images").mkdir(parents=True)
     Image.fromarray(np.full((40, 50, 3), 128, np.uint8)).save(tmp_path / "set/images/a.jpg")

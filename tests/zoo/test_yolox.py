@@ -1,0 +1,83 @@
+"""The YOLOX networks: what every network must do, and what is theirs."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+pytest.register_assert_rewrite("network_tester")
+
+from network_tester import ExportTester, NetworkTester  # noqa: E402
+
+from zoo.yolox import ConvUnit, DecoupledHead, Focus, yolox_nano, yolox_s, yolox_tiny  # noqa: E402
+
+
+class Detector(NetworkTester):
+    def expected_shape(self, batch: int, size: tuple[int, int], num_classes: int) -> tuple[int, ...]:
+        cells = sum((size[0] // stride) * (size[1] // stride) for stride in (8, 16, 32))
+        return batch, cells, 5 + num_classes
+
+
+# Parameters in millions: table 5 of Ge et al. 2021 says 0.91, 5.06 and (table 3) 9.0; their repository 8.97 for s.
+class TestNano(Detector, ExportTester):
+    build = staticmethod(yolox_nano)
+    millions = 0.91
+
+
+class TestTiny(Detector):
+    build = staticmethod(yolox_tiny)
+    millions = 5.06
+
+
+class TestS(Detector):
+    build = staticmethod(yolox_s)
+    millions = 8.97
+
+
+@pytest.mark.parametrize("build", [yolox_nano, yolox_tiny, yolox_s])
+def test_a_new_network_expects_little_of_every_cell(build) -> None:
+    """Objectness and classes start at 1 %, so that the many empty cells do not swamp the first steps."""
+    torch.manual_seed(0)
+    network = build(4).eval()
+    with torch.inference_mode():
+        raw = network(torch.zeros(1, 3, 64, 64))
+    assert raw[..., 4:].sigmoid().mean().item() == pytest.approx(0.01, rel=0.5)
+    for layer in (*network.head.obj_preds, *network.head.cls_preds):
+        assert layer.bias.sigmoid().tolist() == pytest.approx([0.01] * len(layer.bias))
+
+
+@pytest.mark.parametrize(("level", "first", "side"), [(0, 0, 16), (1, 256, 8), (2, 320, 4)])
+def test_cells_come_row_by_row_finest_stride_first(level: int, first: int, side: int) -> None:
+    """One cell of one level's features reaches the 5x5 cells around it (two 3x3 convolutions) and nothing else."""
+    torch.manual_seed(0)
+    head = DecoupledHead(2, 0.25, ConvUnit).eval()
+    features = [torch.rand(1, channels, s, s) for channels, s in ((64, 16), (128, 8), (256, 4))]
+    touched = [feature.clone() for feature in features]
+    touched[level][:, :, 1, 3] += 5
+    with torch.inference_mode():
+        moved = (head(tuple(touched)) != head(tuple(features)))[0].any(1)
+    expected = torch.zeros(side, side, dtype=torch.bool)
+    expected[:4, 1:6] = True
+    assert torch.equal(moved[first : first + side * side].reshape(side, side), expected)
+    assert moved.sum() == expected.sum()
+
+
+def test_focus_stacks_the_blocks_in_the_order_of_the_published_weights() -> None:
+    """Top left, bottom left, top right, bottom right (Megvii's order: another would ruin their weights)."""
+    focus = Focus(1, 4)
+    seen = []
+    focus.conv.forward = lambda x: seen.append(x) or x
+    focus(torch.arange(16.0).reshape(1, 1, 4, 4))
+    assert seen[0][0, :, 0, 0].tolist() == [0, 4, 1, 5]
+
+
+def test_sizes_that_are_no_multiple_of_32_fail() -> None:
+    with pytest.raises(RuntimeError):
+        yolox_nano(1).eval()(torch.zeros(1, 3, 72, 64))
+
+
+def test_prior_is_settable() -> None:
+    head = DecoupledHead(2, 0.25, ConvUnit, prior=0.1)
+    assert head.obj_preds[0].bias.item() == pytest.approx(-math.log(9))
