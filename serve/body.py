@@ -80,10 +80,14 @@ class BodyBudget:
         return RequestError(413, f"the body is longer than the {_mebibytes(self.max_body_bytes)} this service accepts")
 
 
+# curl --data-binary and Python's urllib call every body a form unless they are told otherwise.
+_RAW_KINDS = ("", "application/octet-stream", "application/x-www-form-urlencoded")
+
+
 def check_media_type(request: Request) -> None:
     """Raise `RequestError` 415 for a Content-Type that cannot hold a picture; none at all is taken for a picture."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind in ("", "application/octet-stream", "multipart/form-data") or kind.startswith("image/"):
+    if kind in _RAW_KINDS or kind == "multipart/form-data" or kind.startswith("image/"):
         return
     raise RequestError(
         415,

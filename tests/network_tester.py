@@ -126,11 +126,6 @@ class ExportTester(NetworkTester):
         with torch.inference_mode():
             assert torch.equal(other.eval()(pictures), network.eval()(pictures))
 
-    def test_onnx_is_repeated_to_the_byte(self, exported: tuple[nn.Module, bytes]) -> None:
-        from toolkit.export.onnx_export import to_onnx
-
-        assert to_onnx(exported[0], self.small) == exported[1]
-
     def test_onnx_names_nothing_of_this_machine(self, exported: tuple[nn.Module, bytes]) -> None:
         here = [str(Path(__file__).parents[1]), str(Path.home()), os.getcwd(), *site.getsitepackages()]
         for text in [*(path for path in here if len(path) > 1), "site-packages", "/home/", "/work", "zoo/", ".py"]:
