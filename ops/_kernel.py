@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numba
@@ -63,11 +64,25 @@ class Kernel:
                     "fastmath": self.fastmath,
                     "parallel": self.parallel,
                 }
-                self._compiled = numba.njit(self.signature, **options)(self.function)
+                dispatcher = numba.njit(**options)(self.function)
+                _stamp_with_the_package(dispatcher)
+                dispatcher.compile(self.signature)
+                self._compiled = dispatcher
         return self._compiled
 
     def __call__(self, *arguments: Any) -> Any:
         return (self._compiled or self.compile())(*arguments)
+
+
+def _stamp_with_the_package(dispatcher: Any) -> None:
+    """Make the cached machine code depend on every file of `ops`.
+
+    numba looks at the kernel's own file only, so a kernel that calls a function of another file would keep running the
+    old one after that was edited or upgraded.
+    """
+    files = [path.stat() for path in Path(__file__).parent.glob("*.py")]
+    stamp = (max(file.st_mtime for file in files), sum(file.st_size for file in files))
+    dispatcher._cache._cache_file._source_stamp = stamp
 
 
 def kernel(signature: str, *, parallel: bool = False, fastmath: bool = False) -> Callable[[Callable[..., Any]], Kernel]:

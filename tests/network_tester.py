@@ -89,7 +89,7 @@ class NetworkTester:
 
 @functools.cache
 def _export(tester: type[NetworkTester]) -> tuple[nn.Module, bytes]:
-    from toolkit.export.onnx_export import to_onnx
+    from toolkit.exporting.onnx_export import to_onnx
 
     network = tester().network()
     return network, to_onnx(network, tester.small)

@@ -103,7 +103,7 @@ def export_to(
         run = open_run(text)
         if overrides or again or not run.bundle.is_dir():
             _need(_TRAINING, "making a bundle")
-            from toolkit.export.export import export_run
+            from toolkit.exporting.export import export_run
 
             export_run(run, overrides=overrides, progress=progress)
         if to is None:

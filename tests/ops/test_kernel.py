@@ -7,6 +7,7 @@ import importlib
 import multiprocessing
 import os
 import pkgutil
+import shutil
 import subprocess
 import sys
 import threading
@@ -151,10 +152,12 @@ def test_lone_caller_is_nobodys_child(two_threads: None, method: str) -> None:
 def test_is_compiled_once_however_many_threads_call_first(monkeypatch: pytest.MonkeyPatch) -> None:
     compilations = []
 
-    def slow_njit(signature: str, **options: Any) -> Any:
-        compilations.append((signature, options))
+    real_njit = numba.njit
+
+    def slow_njit(**options: Any) -> Any:
+        compilations.append(options)
         time.sleep(0.05)
-        return lambda function: function
+        return real_njit(**options)
 
     monkeypatch.setattr(numba, "njit", slow_njit)
     monkeypatch.setattr(Kernel, "registry", [])
@@ -168,4 +171,25 @@ def test_is_compiled_once_however_many_threads_call_first(monkeypatch: pytest.Mo
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         assert list(pool.map(call, range(8))) == [0, 2, 4, 6, 8, 10, 12, 14]
-    assert compilations == [("int64(int64)", {"nogil": True, "cache": True, "fastmath": True, "parallel": False})]
+    assert compilations == [{"nogil": True, "cache": True, "fastmath": True, "parallel": False}]
+
+
+def test_an_edit_of_another_file_of_ops_is_seen(tmp_path: Path) -> None:
+    """numba's cache looks at the kernel's own file only; ours must look at the whole package."""
+    package = tmp_path / "ops"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    shutil.copy(ROOT / "ops/_kernel.py", package)
+    (package / "helper.py").write_text("from numba import njit\n@njit\ndef number():\n    return 1\n")
+    (package / "caller.py").write_text(
+        "from ops._kernel import kernel\nfrom ops.helper import number\n"
+        "@kernel('int64()')\ndef ask():\n    return number()\n"
+    )
+    code = "from ops.caller import ask; print(ask())"
+    answers = []
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+        answers.append(done.stdout.strip())
+        text = (package / "helper.py").read_text()
+        (package / "helper.py").write_text(text.replace("return 1", "return 22"))
+    assert answers == ["1", "22"]

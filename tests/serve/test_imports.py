@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "serve").rglob("*.py"))
 ALLOWED = {"fastapi", "numpy", "pydantic", "python_multipart", "serve", "starlette", "toolkit", "uvicorn"}
-TRAINING = ("toolkit.training", "toolkit.evaluation", "toolkit.export", "toolkit.data", "toolkit.config")
+TRAINING = ("toolkit.training", "toolkit.evaluation", "toolkit.exporting", "toolkit.data", "toolkit.config")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

@@ -31,7 +31,7 @@ TRAINING_ONLY = {
     "serve",
 }
 # toolkit → serve: two lazy imports, the serve command and the parity check's in-process client.
-MAY_IMPORT_SERVE = {"toolkit/cli/predict_commands.py", "toolkit/export/export.py"}
+MAY_IMPORT_SERVE = {"toolkit/cli/predict_commands.py", "toolkit/exporting/export.py"}
 
 
 def sources(folder: str) -> list[Path]:

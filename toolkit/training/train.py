@@ -5,6 +5,7 @@ Weights are safe in the run directory before anything is reported or exported, s
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import itertools
 import logging
@@ -54,8 +55,7 @@ def train(
     """
     config = loaded.config
     _quiet()
-    # torch and numba bring an OpenMP team each: an idle one must sleep, not spin on the other's cores (twice as slow).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _share_cores()
     import lightning.pytorch as pl
     import numba
     import torch
@@ -152,7 +152,7 @@ def _trainer(config: DetectionConfig, run: Run, bar: bool) -> Any:
 
 
 def _finish(run: Run, table: Table) -> Run:
-    from toolkit.export.export import export_run
+    from toolkit.exporting.export import export_run
     from toolkit.training import report
 
     log.info("exporting the best checkpoint")
@@ -173,6 +173,16 @@ def _quiet() -> None:
         ".*smaller than the logging.*",
     ):
         warnings.filterwarnings("ignore", pattern)
+
+
+def _share_cores() -> None:
+    """torch and numba bring an OpenMP team each, and an idle one that spins on the other's cores halves the speed.
+
+    Loaded before torch, numba's runtime serves both; where torch came first, its idle team must at least sleep.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    with contextlib.suppress(ImportError):  # numba without OpenMP: nothing to share
+        importlib.import_module("numba.np.ufunc.omppool")
 
 
 class _log_to:  # noqa: N801  # reads as a verb in `with`

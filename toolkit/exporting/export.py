@@ -17,10 +17,10 @@ from toolkit.config.schema import DetectionConfig
 from toolkit.data.table import Progress, Table, load_table
 from toolkit.errors import UserError
 from toolkit.evaluation.evaluate import measure
-from toolkit.export import parity
-from toolkit.export.card import write_card
-from toolkit.export.golden_pictures import golden_pictures
-from toolkit.export.onnx_export import INPUT, OUTPUT, to_onnx
+from toolkit.exporting import parity
+from toolkit.exporting.card import write_card
+from toolkit.exporting.golden_pictures import golden_pictures
+from toolkit.exporting.onnx_export import INPUT, OUTPUT, to_onnx
 from toolkit.inference import make_golden
 from toolkit.inference.model import Model
 from toolkit.training.run_folder import Run, write_json

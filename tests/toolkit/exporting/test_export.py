@@ -14,7 +14,7 @@ import toolkit
 from toolkit.api import export_to
 from toolkit.bundle import Bundle
 from toolkit.errors import UserError
-from toolkit.export import parity
+from toolkit.exporting import parity
 from toolkit.inference.model import Model
 from toolkit.training.run_folder import open_run
 from toolkit.training.train import build_network, preprocessing_of
