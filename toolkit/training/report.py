@@ -100,7 +100,9 @@ def _draw_labels(path: Path, table: Table) -> None:
     sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1))
     edges = np.geomspace(max(float(sides.min()), 1.0), float(sides.max()) + 1, 40)
     axes[0, 1].hist(sides, bins=edges)
-    axes[0, 1].set(title="size of boxes", xlabel="square root of area, pixels", ylabel="boxes", xscale="log")
+    axes[0, 1].set(title="size of boxes", xlabel="square root of area, pixels", ylabel="boxes")
+    axes[0, 1].set_xscale("log", base=2)
+    axes[0, 1].xaxis.set_major_formatter("{x:.0f}")
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2 / sizes[:, ::-1]
     axes[0, 2].hist2d(centre[:, 0], centre[:, 1], bins=32, range=((0, 1), (0, 1)), cmap="viridis")
     axes[0, 2].set(title="where boxes lie", xlabel="x / width", ylabel="y / height")
