@@ -23,18 +23,22 @@ def host_array(value: Any, name: str, dtype: Any, shape: Shape) -> NDArray[Any]:
     ``shape`` lists sizes; a letter stands for any size. Raises ``TypeError`` for another dtype or a device array, and
     ``ValueError`` for another shape.
     """
-    expected = f"{np.dtype(dtype).name} array of shape [{', '.join(map(str, shape))}]"
-    if hasattr(value, "__cuda_array_interface__"):
-        raise TypeError(f"{name}: expected a {expected} in host memory, got a device array; copy it to the host first")
+    if type(value) is not np.ndarray and hasattr(value, "__cuda_array_interface__"):
+        wanted = _expected(dtype, shape)
+        raise TypeError(f"{name}: expected a {wanted} in host memory, got a device array; copy it to the host first")
     array = np.asarray(value)
-    if array.dtype != np.dtype(dtype):
-        raise TypeError(f"{name}: expected a {expected}, got {describe(array)}; convert it with .astype")
+    if array.dtype != dtype:
+        raise TypeError(f"{name}: expected a {_expected(dtype, shape)}, got {describe(array)}; convert it with .astype")
     fits = array.ndim == len(shape) and all(
         isinstance(want, str) or have == want for have, want in zip(array.shape, shape, strict=True)
     )
     if not fits:
-        raise ValueError(f"{name}: expected a {expected}, got {describe(array)}")
-    return np.ascontiguousarray(array)
+        raise ValueError(f"{name}: expected a {_expected(dtype, shape)}, got {describe(array)}")
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+
+
+def _expected(dtype: Any, shape: Shape) -> str:
+    return f"{np.dtype(dtype).name} array of shape [{', '.join(map(str, shape))}]"
 
 
 def same_length(**arrays: NDArray[Any]) -> None:
@@ -55,9 +59,12 @@ def output_array(out: Any, dtype: Any, shape: tuple[int, ...], name: str = "out"
     """Return ``out`` if it can be written in place, a new array if it is ``None``."""
     if out is None:
         return np.empty(shape, dtype)
-    wanted = f"a writable C-contiguous {np.dtype(dtype).name} array of shape {shape}"
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"{name}: expected {wanted}, got {describe(out)}")
-    if out.dtype != np.dtype(dtype) or out.shape != shape or not out.flags.c_contiguous or not out.flags.writeable:
-        raise ValueError(f"{name}: expected {wanted}, got {describe(out)}")
+        raise TypeError(f"{name}: expected {_writable(dtype, shape)}, got {describe(out)}")
+    if out.dtype != dtype or out.shape != shape or not out.flags.c_contiguous or not out.flags.writeable:
+        raise ValueError(f"{name}: expected {_writable(dtype, shape)}, got {describe(out)}")
     return out
+
+
+def _writable(dtype: Any, shape: tuple[int, ...]) -> str:
+    return f"a writable C-contiguous {np.dtype(dtype).name} array of shape {shape}"

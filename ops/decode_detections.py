@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -83,6 +84,19 @@ def _gate(score: float) -> float:
     return min(math.log(score / (1 - score)) - 1e-3, 7.0) if score < 1 else 7.0
 
 
+@functools.lru_cache(maxsize=64)
+def _settings(
+    size: tuple[int, int], strides: tuple[int, ...], score_threshold: float, iou_threshold: float, max_detections: int
+) -> tuple[int, tuple[Any, ...], tuple[Any, ...]]:
+    """Check what stays the same from picture to picture, once; the number of cells, and the kernel's arguments."""
+    if max_detections < 1:
+        raise ValueError(f"max_detections: expected at least 1, got {max_detections!r}")
+    score = unit_interval(score_threshold, "score_threshold")
+    iou = unit_interval(iou_threshold, "iou_threshold")
+    head = (np.asarray(strides, np.int64), *size)
+    return anchor_count(size, strides), head, (np.float32(score), np.float32(_gate(score)), iou, int(max_detections))
+
+
 def decode_detections(
     raw: Any,
     *,
@@ -113,19 +127,14 @@ def decode_detections(
         the picture, and a cell whose numbers are NaN, is left out. Source: Ge et al., "YOLOX" (2021), section 2.
     """
     array = host_array(raw, "raw", np.float32, ("A", "5 + C"))
-    cells = anchor_count(input_size, strides)
+    size = int(input_size[0]), int(input_size[1])
+    cells, head, thresholds = _settings(size, tuple(strides), score_threshold, iou_threshold, max_detections)
     if array.shape[0] != cells or array.shape[1] < 6:
         raise ValueError(
-            f"raw: expected shape [{cells}, 5 + C] for input {tuple(input_size)} and strides {tuple(strides)},"
-            f" got {array.shape}"
+            f"raw: expected shape [{cells}, 5 + C] for input {size} and strides {tuple(strides)}, got {array.shape}"
         )
-    if max_detections < 1:
-        raise ValueError(f"max_detections: expected at least 1, got {max_detections!r}")
-    score = unit_interval(score_threshold, "score_threshold")
-    height, width = input_size if image_size is None else image_size
+    scale_y, scale_x, top, left = placement
+    height, width = size if image_size is None else image_size
     return _decode(  # type: ignore[no-any-return]
-        array, np.asarray(strides, np.int64), int(input_size[0]), int(input_size[1]),
-        placement.scale_y, placement.scale_x, float(placement.top), float(placement.left), float(height), float(width),
-        np.float32(score), np.float32(_gate(score)), unit_interval(iou_threshold, "iou_threshold"),
-        int(max_detections),
-    )  # fmt: skip
+        array, *head, scale_y, scale_x, float(top), float(left), float(height), float(width), *thresholds
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ class Placement(NamedTuple):
     left: int
 
 
+@functools.lru_cache(maxsize=256)
 def place(height: int, width: int, size: tuple[int, int], center: bool = False) -> tuple[Placement, int, int]:
     """Return the placement of a ``height`` x ``width`` picture in ``size``, and its resized height and width."""
     ratio = min(size[0] / height, size[1] / width)
@@ -48,7 +50,7 @@ def _source(position: int, sizes_ratio: float, size: int) -> Any:
 
 @njit(nogil=True, cache=True, fastmath=True)
 def _columns(width: int, new_width: int) -> Any:
-    first = np.empty(new_width, np.uint32)
+    first = np.empty(new_width, np.uint64)
     weight = np.empty(new_width, np.float32)
     for x in range(new_width):
         a, _, weight[x] = _source(x, width / new_width, width)
@@ -70,20 +72,28 @@ def _row(image, out, y, new_height, top, left, first, weight, order, gain, shift
     for i in range(width * 3, width * 3 + 3):  # the right neighbour of the last column is that column
         blended[i] = blended[i - 3]
     c0, c1, c2 = order[0], order[1], order[2]
-    row0, row1, row2 = out[c0, top + y, left:], out[c1, top + y, left:], out[c2, top + y, left:]
-    mul0, mul1, mul2 = gain[c0], gain[c1], gain[c2]
-    add0, add1, add2 = shift[c0], shift[c1], shift[c2]
+    end = left + first.size
+    row0, row1, row2 = out[c0, top + y, left:end], out[c1, top + y, left:end], out[c2, top + y, left:end]
+    _blend_columns(blended, first, weight, row0, row1, row2)
+    for row, c in ((row0, c0), (row1, c1), (row2, c2)):
+        if gain[c] != 1.0 or shift[c] != 0.0:  # a pass over a row in the first-level cache costs next to nothing
+            for x in range(row.size):
+                row[x] = row[x] * gain[c] + shift[c]
+
+
+# Unsigned and 64 bits wide, or numba looks at every index for a negative one and LLVM for an overflow.
+_1, _2, _3, _4, _5 = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4), np.uint64(5)
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _blend_columns(blended, first, weight, row0, row1, row2):  # type: ignore[no-untyped-def]
     for x in range(first.size):
         i, t = first[x], weight[x]
         p0, p1, p2 = blended[i], blended[i + _1], blended[i + _2]
         q0, q1, q2 = blended[i + _3], blended[i + _4], blended[i + _5]
-        row0[x] = (p0 + t * (q0 - p0)) * mul0 + add0
-        row1[x] = (p1 + t * (q1 - p1)) * mul1 + add1
-        row2[x] = (p2 + t * (q2 - p2)) * mul2 + add2
-
-
-# Unsigned, or numba looks at every index for a negative one.
-_1, _2, _3, _4, _5 = np.uint32(1), np.uint32(2), np.uint32(3), np.uint32(4), np.uint32(5)
+        row0[x] = p0 + t * (q0 - p0)
+        row1[x] = p1 + t * (q1 - p1)
+        row2[x] = p2 + t * (q2 - p2)
 
 
 @njit(nogil=True, cache=True)
@@ -127,6 +137,19 @@ def _parallel(image, out, new_height, new_width, top, left, order, gain, shift, 
 _PARALLEL_PIXELS = 4_000_000
 
 
+@functools.lru_cache(maxsize=64)
+def _normalisation(mean: tuple[float, ...], std: tuple[float, ...], fill: int) -> tuple[NDArray[np.float32], ...]:
+    """Gain, shift and normalised fill per channel; kept, as making them takes longer than all checks."""
+    if not 0 <= fill <= 255:
+        raise ValueError(f"fill: expected a grey level from 0 to 255, got {fill!r}")
+    finite = len(mean) == len(std) == 3 and all(map(math.isfinite, (*mean, *std)))
+    if not finite or min(std) <= 0:
+        raise ValueError(f"mean, std: expected three finite numbers each, std positive, got {mean!r} and {std!r}")
+    gain = (1.0 / np.asarray(std, np.float64)).astype(np.float32)
+    shift = (-np.asarray(mean, np.float64) / np.asarray(std, np.float64)).astype(np.float32)
+    return gain, shift, np.float32(fill) * gain + shift
+
+
 def letterbox(
     image: Any,
     size: tuple[int, int],
@@ -161,13 +184,7 @@ def letterbox(
     height, width = int(size[0]), int(size[1])
     if height < 1 or width < 1:
         raise ValueError(f"size: expected a positive (height, width), got {size!r}")
-    if not 0 <= fill <= 255:
-        raise ValueError(f"fill: expected a grey level from 0 to 255, got {fill!r}")
-    finite = len(mean) == len(std) == 3 and all(map(math.isfinite, (*mean, *std)))
-    if not finite or min(std) <= 0:
-        raise ValueError(f"mean, std: expected three finite numbers each, std positive, got {mean!r} and {std!r}")
-    gain = (1.0 / np.asarray(std, np.float64)).astype(np.float32)
-    shift = (-np.asarray(mean, np.float64) / np.asarray(std, np.float64)).astype(np.float32)
+    gain, shift, padding = _normalisation(tuple(mean), tuple(std), fill)
     target = output_array(out, np.float32, (3, height, width))
     placement, new_height, new_width = place(picture.shape[0], picture.shape[1], (height, width), center)
     order = _REVERSED if swap_channels else _KEPT
@@ -175,7 +192,7 @@ def letterbox(
     run = _parallel if large and lone_caller() else _serial
     run(
         picture, target, new_height, new_width, placement.top, placement.left,
-        order, gain, shift, np.float32(fill) * gain + shift,
+        order, gain, shift, padding,
     )  # fmt: skip
     return target, placement
 
