@@ -23,10 +23,10 @@ name: quick
 task: detection
 seed: 1
 data: {{format: shapes, root: {root}, pictures: 20, size: [96, 96], val_fraction: 0.3}}
-model: {{name: yolox_nano, input_size: [64, 64]}}
+model: {{name: yolox_nano, input_size: [64, 64], init: "zoo:mask_detection"}}
 augment: {{zoom: {{probability: 0.5}}, albumentations: [{{HorizontalFlip: {{p: 0.5}}}}]}}
-train: {{epochs: 2, batch_size: 4, validate_every: 1, device: cpu, estimate_bn_batches: 1}}
-postprocess: {{score_threshold: 0.01}}
+train: {{epochs: 2, batch_size: 4, validate_every: 1, device: cpu, estimate_bn_batches: 2}}
+postprocess: {{score_threshold: 0.005}}
 bundle: {{intended_use: Tests., licence: CC0-1.0}}
 """
 

@@ -153,7 +153,7 @@ def _tie_or_refuse(
 
 def _class_gap(raw: NDArray[np.float32], score: float) -> float:
     """The gap between the best two class scores in the cell whose score is nearest to ``score``."""
-    probabilities = 1 / (1 + np.exp(-raw[:, 4:].astype(np.float64)))
+    probabilities = 0.5 * (1 + np.tanh(0.5 * raw[:, 4:].astype(np.float64)))  # the sigmoid, without overflow
     scores = np.sort(probabilities[:, :1] * probabilities[:, 1:], axis=1)
     cell = scores[np.abs(scores[:, -1] - score).argmin()]
     return float(cell[-1] - cell[-2]) if len(cell) > 1 else 1.0

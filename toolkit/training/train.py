@@ -22,7 +22,7 @@ from toolkit.data.check import summarise
 from toolkit.data.table import Progress, Table, load_table
 from toolkit.errors import UserError
 from toolkit.preprocess import Preprocessing
-from toolkit.training.run_folder import Run, create_run, write_json
+from toolkit.training.run_folder import BEST, LAST, Run, create_run, write_json
 
 log = logging.getLogger("toolkit")
 
@@ -102,9 +102,13 @@ def _fit(config: DetectionConfig, table: Table, run: Run, bar: bool) -> None:
     module = DetectionModule(network, config, validation).to(memory_format=torch.channels_last)
     checks = ValidationSet(validation, preprocessing, config.data.cache_mb)
     trainer = _trainer(config, run, bar)
-    trainer.fit(module, loader, validation_loader(checks, config.train.batch_size))
-    if trainer.interrupted:
-        raise UserError(f"training was stopped; `toolkit export {run}` makes a bundle of the best checkpoint so far")
+    try:
+        trainer.fit(module, loader, validation_loader(checks, config.train.batch_size))
+    except SystemExit:  # Lightning's answer to Ctrl-C, after the running step
+        best = (run.path / BEST).is_file() or (run.path / LAST).is_file()
+        kept = f"`toolkit export {run}` makes a bundle of the best checkpoint so far" if best else "no checkpoint yet"
+        log.info("stopped by Ctrl-C; %s", kept)
+        raise KeyboardInterrupt from None
 
 
 def _trainer(config: DetectionConfig, run: Run, bar: bool) -> Any:

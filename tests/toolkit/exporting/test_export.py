@@ -39,8 +39,10 @@ def reference_and_model(run: Path) -> tuple[parity.Reference, Model, list[Path]]
     network = build_network(config.model.name, 3)
     state = torch.load(run / "checkpoints/best.ckpt", weights_only=True)["state_dict"]
     network.load_state_dict({k.removeprefix("network."): v for k, v in state.items()})
-    pictures = sorted((config.data.root / "images").glob("*.jpg"))[:2]
-    return parity.Reference(network.eval(), preprocessing_of(config)), toolkit.load(run, "cpu"), pictures
+    model = toolkit.load(run, "cpu")
+    pictures = [p for p in sorted((config.data.root / "images").glob("*.jpg")) if len(model.predict_one(p).scores)]
+    assert len(pictures) >= 2, "the quick run finds nothing: there is nothing to compare"
+    return parity.Reference(network.eval(), preprocessing_of(config)), model, pictures[:2]
 
 
 def ask(model: Model):  # type: ignore[no-untyped-def]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,7 @@ import torch
 from PIL import Image
 
 import toolkit
-from toolkit.api import train_from
+from toolkit.api import export_to, train_from
 from toolkit.config import load_config
 from toolkit.errors import DataFaults, UserError
 from toolkit.training.callbacks import ramped_average
@@ -146,3 +149,23 @@ def test_counters_are_copied_not_averaged() -> None:
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_every_network_of_the_schema_can_be_built(name: str) -> None:
     assert build_network(name, 3).num_classes == 3
+
+
+def test_ctrl_c_says_what_is_kept(quick_config: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "toolkit.cli.main", "train", str(quick_config), "train.epochs=500"]
+    with subprocess.Popen([*command, "--run-dir", str(tmp_path / "run")], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        seen = ""
+        for line in process.stderr:
+            seen += line
+            if "epoch 2/500" in line:
+                process.send_signal(signal.SIGINT)
+            if "stopped by Ctrl-C" in line:
+                break
+        else:
+            pytest.fail(f"no word of the stop in:\n{seen}")
+        process.stderr.read()
+    assert process.returncode == 130
+    assert f"toolkit export {tmp_path / 'run'}" in line
+    export_to(tmp_path / "run")
+    assert (tmp_path / "run/bundle/bundle.yaml").is_file()
