@@ -31,7 +31,7 @@ def predict(
     batch_size: Annotated[int, typer.Option(help="Pictures that the network takes at once.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
 ) -> None:
-    """Predict on pictures, folders and videos; exit code 1 when some of them could not be used."""
+    """Predict on pictures, folders and videos; exit code 2 when some of them could not be used."""
     from toolkit.inference import load
 
     loaded = load(model, device)
@@ -42,7 +42,7 @@ def predict(
         iou_threshold=iou_threshold,
         max_detections=max_detections,
     )
-    failed = 0
+    failed = done = 0
     names = _Names(save)
     for result in results:
         if not result:
@@ -51,14 +51,16 @@ def predict(
             if json:
                 typer.echo(json_module.dumps(result.to_dict(), ensure_ascii=False))
             continue
+        done += 1
         saved = result.save(names.next(result.source)) if save else None  # type: ignore[union-attr]
         if json:
             typer.echo(json_module.dumps(result.to_dict(), ensure_ascii=False))
         else:
             typer.echo(result.summary() + (f" -> {saved}" if saved else ""))
     if failed:
-        typer.echo(f"{failed} of the inputs could not be used", err=True)
-        raise typer.Exit(1)
+        if done:
+            typer.echo(f"{failed} of {failed + done} pictures could not be used", err=True)
+        raise typer.Exit(2)
 
 
 class _Names:

@@ -121,8 +121,9 @@ def test_a_bad_picture_is_named_and_the_others_are_done(  # type: ignore[no-unty
     run, files: Path, tiny_bundle: Path, name: str, sentence: str
 ) -> None:
     code, out, err = run("predict", str(tiny_bundle), name, "good.jpg", "--save", "out")
-    assert code == 1
+    assert code == 2
     assert sentence in err
+    assert "1 of 2 pictures could not be used" in err
     assert len([line for line in err.splitlines() if line.startswith("error: ")]) == 1
     assert "good.jpg: 1 warm" in out
     assert [p.name for p in (files / "out").iterdir()] == ["good.jpg"]
@@ -131,7 +132,7 @@ def test_a_bad_picture_is_named_and_the_others_are_done(  # type: ignore[no-unty
 def test_json_lines(run, files: Path, tiny_bundle: Path) -> None:  # type: ignore[no-untyped-def]
     code, out, _ = run("predict", str(tiny_bundle), "good.jpg", "text.jpg", "--json")
     lines = [json.loads(line) for line in out.splitlines()]
-    assert code == 1
+    assert code == 2
     assert lines[0]["labels"] == ["warm"]
     assert lines[1]["source"] == "text.jpg"
     assert "error" in lines[1]
