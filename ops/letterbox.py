@@ -59,7 +59,7 @@ def _columns(width: int, new_width: int) -> Any:
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, blended):  # type: ignore[no-untyped-def]
+def _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, scaled, blended):  # type: ignore[no-untyped-def]
     """Write one resized row: blend two source rows (contiguous, so it vectorises), then blend columns.
 
     All channels of a pixel are done at once: six neighbouring loads instead of fifteen scattered ones.
@@ -69,16 +69,16 @@ def _row(image, out, y, new_height, top, left, first, weight, order, gain, shift
     upper, lower = image[a].reshape(width * 3), image[b].reshape(width * 3)
     for i in range(width * 3):
         blended[i] = np.float32(upper[i]) + w * (np.float32(lower[i]) - np.float32(upper[i]))
+    if scaled:
+        for x in range(width):
+            for c in range(3):
+                blended[3 * x + c] = blended[3 * x + c] * gain[order[c]] + shift[order[c]]
     for i in range(width * 3, width * 3 + 3):  # the right neighbour of the last column is that column
         blended[i] = blended[i - 3]
     c0, c1, c2 = order[0], order[1], order[2]
     end = left + first.size
     row0, row1, row2 = out[c0, top + y, left:end], out[c1, top + y, left:end], out[c2, top + y, left:end]
     _blend_columns(blended, first, weight, row0, row1, row2)
-    for row, c in ((row0, c0), (row1, c1), (row2, c2)):
-        if gain[c] != 1.0 or shift[c] != 0.0:  # a pass over a row in the first-level cache costs next to nothing
-            for x in range(row.size):
-                row[x] = row[x] * gain[c] + shift[c]
 
 
 # Unsigned and 64 bits wide, or numba looks at every index for a negative one and LLVM for an overflow.
@@ -117,19 +117,21 @@ def _serial(image, out, new_height, new_width, top, left, order, gain, shift, pa
     first, weight = _columns(image.shape[1], new_width)
     blended = np.empty(image.shape[1] * 3 + 3, np.float32)
     _pad(out, new_height, new_width, top, left, padding)
+    scaled = not (np.all(gain == 1.0) and np.all(shift == 0.0))
     for y in range(new_height):
-        _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, blended)
+        _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, scaled, blended)
 
 
 @kernel(_SIGNATURE, parallel=True, fastmath=True)
 def _parallel(image, out, new_height, new_width, top, left, order, gain, shift, padding):  # type: ignore[no-untyped-def]
     first, weight = _columns(image.shape[1], new_width)
     _pad(out, new_height, new_width, top, left, padding)
+    scaled = not (np.all(gain == 1.0) and np.all(shift == 0.0))
     chunk = 16
     for part in prange((new_height + chunk - 1) // chunk):
         blended = np.empty(image.shape[1] * 3 + 3, np.float32)
         for y in range(part * chunk, min(new_height, (part + 1) * chunk)):
-            _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, blended)
+            _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, scaled, blended)
 
 
 # Pixels read and written. Below it a team of threads costs more than it saves, above all beside another library's

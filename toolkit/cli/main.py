@@ -45,7 +45,7 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 `doctor` found a problem, 2 a user's mistake or a bad input, 130 stopped."""
+    """Run the command line. Exit codes: 0, 1 (`doctor` found a problem), 2 (mistake or bad input), 130 (stopped)."""
     try:
         app()
     except UserError as error:
