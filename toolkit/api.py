@@ -112,7 +112,14 @@ def export_to(
         raise UserError(f"{text}: only a run can be exported anew with changes; a bundle is copied as it is")
     if to is None:
         raise UserError(f"{text}: say where to write the bundle with --to FOLDER or --to FILE.zip")
-    return copy_bundle(Bundle.open(resolve(text)), to, docker=docker)
+    if docker and Path(to).suffix == ".zip":
+        raise UserError(f"{to}: --docker needs a folder to put the Dockerfile beside; give a folder, not a .zip")
+    path = copy_bundle(Bundle.open(resolve(text)), to)
+    if docker:
+        from toolkit.docker import write_dockerfile
+
+        write_dockerfile(path.parent, path.name)
+    return path
 
 
 def _data_of(target: str, spec: Any, overrides: Sequence[str]) -> LoadedConfig:

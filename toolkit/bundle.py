@@ -162,23 +162,14 @@ def pack(folder: str | Path, zip_path: str | Path) -> Path:
     return zip_path
 
 
-def copy_bundle(source: Bundle, to: str | Path, *, docker: bool = False) -> Path:
-    """Copy a bundle to a folder, or to one file when the name ends in .zip; ``docker`` adds a Dockerfile beside it.
-
-    Raises UserError when something else stands there, or when ``docker`` is asked for beside a zip.
-    """
+def copy_bundle(source: Bundle, to: str | Path) -> Path:
+    """Copy a bundle to a folder, or to one file when the name ends in .zip; UserError when something else is there."""
     target = Path(to)
     if target.suffix == ".zip":
-        if docker:
-            raise UserError(f"{to}: --docker needs a folder to put the Dockerfile beside; give a folder, not a .zip")
         return pack(source.path, target)
     if target.exists() and target.resolve() in (source.path.resolve(), (source.path / "bundle").resolve()):
         raise UserError(f"{to}: the bundle is there already; give another folder")
     write_bundle(target, source.spec, {name: source.read(name) for name in source.names()})
-    if docker:
-        from toolkit.docker import write_dockerfile
-
-        write_dockerfile(target.parent, target.name)
     return target
 
 

@@ -23,8 +23,8 @@ from toolkit.exporting.golden_pictures import golden_pictures
 from toolkit.exporting.onnx_export import INPUT, OUTPUT, to_onnx
 from toolkit.inference import make_golden
 from toolkit.inference.model import Model
+from toolkit.training.network import build_network, preprocessing_of
 from toolkit.training.run_folder import Run, write_json
-from toolkit.training.train import build_network, preprocessing_of
 
 log = logging.getLogger("toolkit")
 

@@ -21,28 +21,10 @@ from toolkit.config.schema import DetectionConfig
 from toolkit.data.check import summarise
 from toolkit.data.table import Progress, Table, load_table
 from toolkit.errors import UserError
-from toolkit.preprocess import Preprocessing
+from toolkit.training.network import build_network, preprocessing_of
 from toolkit.training.run_folder import BEST, LAST, Run, create_run, write_json
 
 log = logging.getLogger("toolkit")
-
-# The schema's model names to the constructors behind them: a new network is one file in `zoo` and one line here.
-NETWORKS = {
-    "yolox_nano": "zoo.yolox:yolox_nano",
-    "yolox_tiny": "zoo.yolox:yolox_tiny",
-    "yolox_s": "zoo.yolox:yolox_s",
-}
-
-
-def build_network(name: str, num_classes: int) -> Any:
-    """Return the network that a config's ``model.name`` stands for, freshly initialised."""
-    module, function = NETWORKS[name].split(":")
-    return getattr(importlib.import_module(module), function)(num_classes=num_classes)
-
-
-def preprocessing_of(config: DetectionConfig) -> Preprocessing:
-    """The preprocessing spec of a config: the one that training uses and that the bundle carries."""
-    return Preprocessing(input_size=config.model.input_size, **config.preprocess.model_dump())
 
 
 def train(

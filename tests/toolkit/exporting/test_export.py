@@ -16,8 +16,8 @@ from toolkit.bundle import Bundle
 from toolkit.errors import UserError
 from toolkit.exporting import parity
 from toolkit.inference.model import Model
+from toolkit.training.network import build_network, preprocessing_of
 from toolkit.training.run_folder import open_run
-from toolkit.training.train import build_network, preprocessing_of
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from toolkit.training.dataset import (
     training_loader,
     validation_loader,
 )
-from toolkit.training.train import preprocessing_of
+from toolkit.training.network import preprocessing_of
 
 CONFIG = """
 name: tiny

@@ -20,7 +20,7 @@ from toolkit.config import load_config
 from toolkit.errors import DataFaults, UserError
 from toolkit.training.callbacks import ramped_average
 from toolkit.training.module import warmup_cosine
-from toolkit.training.train import NETWORKS, build_network
+from toolkit.training.network import NETWORKS, build_network
 
 FILES = (
     "config.yaml", "environment.json", "train.log", "labels.json", "labels.png", "augmented_0.jpg", "results.csv",
