@@ -17,12 +17,19 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        tasks: dict[str, int] = {}
+    live: dict[str, Progress] = {}
 
-        def move(label: str, done: int, total: int) -> None:
-            if label not in tasks:
-                tasks[label] = progress.add_task(label, total=total)
-            progress.update(tasks[label], completed=done, total=total)  # type: ignore[arg-type]
+    def move(label: str, done: int, total: int) -> None:
+        if label not in live:
+            live[label] = Progress(*columns, console=Console(stderr=True))
+            live[label].add_task(label, total=total)
+            live[label].start()
+        live[label].update(live[label].task_ids[0], completed=done, total=total)
+        if done >= total:  # a finished bar must not be drawn again under what is printed after it
+            live.pop(label).stop()
 
+    try:
         yield move
+    finally:
+        for bar in live.values():
+            bar.stop()
