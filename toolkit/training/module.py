@@ -97,7 +97,7 @@ class DetectionModule(pl.LightningModule):
 
 
 def _to_device(pixels: Tensor, device: torch.device) -> Tensor:
-    # Depthwise convolutions run 1.6x faster on the CPU with the channels last.
+    # Depthwise convolutions run faster on the CPU with the channels last, and the fused batch norm asks for it.
     return pixels.to(device, memory_format=torch.channels_last, non_blocking=True)
 
 
