@@ -19,7 +19,7 @@ def to_onnx(network: nn.Module, input_size: tuple[int, int]) -> bytes:
 
     Nothing is fused: the initialisers carry the parameters' names. Only constants are folded (torch writes every
     convolution's missing bias as a computed zero, which keeps ONNX Runtime from fusing the batch norm after it and
-    doubles the run time), and the exporter's notes are dropped, which hold source paths.
+    slows every run), and the exporter's notes are dropped, which hold source paths.
     """
     import onnx_ir
     from onnxscript.optimizer import fold_constants, remove_unused_nodes

@@ -103,7 +103,7 @@ def _options(threads: int, allow_spinning: bool) -> onnxruntime.SessionOptions:
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if allow_spinning else "0")
-    # Between two runs the core belongs to decoding and the operators: they are a tenth faster when nobody spins on it.
+    # Between two runs the core belongs to decoding and the operators: see way 4 in docs/benchmarks.md.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     # Weights outside the file have no hash in the bundle, and ONNX Runtime would look for them in the working
     # directory; nothing can lie under the null device.

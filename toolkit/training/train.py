@@ -162,7 +162,7 @@ def _quiet() -> None:
 
 
 def _share_cores() -> None:
-    """torch and numba bring an OpenMP team each, and an idle one that spins on the other's cores halves the speed.
+    """torch and numba bring an OpenMP team each, and an idle one that spins on the other's cores costs speed.
 
     Loaded before torch, numba's runtime serves both; where torch came first, its idle team must at least sleep.
     """
