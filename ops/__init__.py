@@ -6,26 +6,45 @@ or fetched from the cache at their first call, not at import.
 
 from __future__ import annotations
 
+from ops.argmax_resize import argmax_resize
 from ops.batch_norm_silu import batch_norm_silu, batch_norm_silu_backward
 from ops.box_iou import box_iou
+from ops.channel_statistics import channel_statistics
+from ops.confusion_matrix import confusion_matrix
 from ops.decode_detections import decode_detections
 from ops.letterbox import Placement, letterbox
+from ops.mask_iou import mask_iou
 from ops.mosaic_paste import mosaic_paste
 from ops.nms import batched_nms, nms
 from ops.paired_box_iou import paired_box_iou, paired_box_iou_backward
+from ops.resize_normalize import resize_normalize
+from ops.rle_area import rle_area
+from ops.rle_decode import rle_decode
+from ops.rle_encode import rle_encode, rle_encode_labels
+from ops.rle_iou import rle_iou
 from ops.simota_assign import simota_assign
 
 __all__ = [
     "Placement",
+    "argmax_resize",
     "batch_norm_silu",
     "batch_norm_silu_backward",
     "batched_nms",
     "box_iou",
+    "channel_statistics",
+    "confusion_matrix",
     "decode_detections",
     "letterbox",
+    "mask_iou",
     "mosaic_paste",
     "nms",
     "paired_box_iou",
     "paired_box_iou_backward",
+    "resize_normalize",
+    "rle_area",
+    "rle_decode",
+    "rle_encode",
+    "rle_encode_labels",
+    "rle_iou",
     "simota_assign",
 ]

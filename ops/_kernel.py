@@ -67,6 +67,8 @@ class Kernel:
                 dispatcher = numba.njit(**options)(self.function)
                 _stamp_with_the_package(dispatcher)
                 dispatcher.compile(self.signature)
+                # Else a call with writable arrays would compile a second version, which the first can serve.
+                dispatcher.disable_compile()
                 self._compiled = dispatcher
         return self._compiled
 

@@ -16,12 +16,16 @@ from ops._kernel import kernel, lone_caller
 
 
 class Placement(NamedTuple):
-    """Where a picture lies in the network's input: ``x_input = x_picture * scale_x + left``, likewise for y."""
+    """Where a picture lies in the network's input: ``x_input = x_picture * scale_x + left``, likewise for y.
+
+    ``top`` and ``left`` are whole (``int``) where a picture was padded; a region's picture begins before the input,
+    so they are 0 or below it then and may be fractions.
+    """
 
     scale_y: float
     scale_x: float
-    top: int
-    left: int
+    top: float
+    left: float
 
 
 @functools.lru_cache(maxsize=256)
@@ -108,24 +112,26 @@ def _pad(out, new_height, new_width, top, left, padding):  # type: ignore[no-unt
 
 _SIGNATURE = (
     "void(Array(uint8, 3, 'C', readonly=True), float32[:,:,::1], int64, int64, int64, int64,"
-    " int64[::1], float32[::1], float32[::1], float32[::1])"
+    " int64[::1], float32[::1], float32[::1], float32[::1], boolean)"
 )
 
 
 @kernel(_SIGNATURE, fastmath=True)
-def _serial(image, out, new_height, new_width, top, left, order, gain, shift, padding):  # type: ignore[no-untyped-def]
+def _serial(image, out, new_height, new_width, top, left, order, gain, shift, padding, border):  # type: ignore[no-untyped-def]
     first, weight = _columns(image.shape[1], new_width)
     blended = np.empty(image.shape[1] * 3 + 3, np.float32)
-    _pad(out, new_height, new_width, top, left, padding)
+    if border:
+        _pad(out, new_height, new_width, top, left, padding)
     scaled = not (np.all(gain == 1.0) and np.all(shift == 0.0))
     for y in range(new_height):
         _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, scaled, blended)
 
 
 @kernel(_SIGNATURE, parallel=True, fastmath=True)
-def _parallel(image, out, new_height, new_width, top, left, order, gain, shift, padding):  # type: ignore[no-untyped-def]
+def _parallel(image, out, new_height, new_width, top, left, order, gain, shift, padding, border):  # type: ignore[no-untyped-def]
     first, weight = _columns(image.shape[1], new_width)
-    _pad(out, new_height, new_width, top, left, padding)
+    if border:
+        _pad(out, new_height, new_width, top, left, padding)
     scaled = not (np.all(gain == 1.0) and np.all(shift == 0.0))
     chunk = 16
     for part in prange((new_height + chunk - 1) // chunk):
@@ -161,6 +167,7 @@ def letterbox(
     std: Sequence[float] = (1.0, 1.0, 1.0),
     swap_channels: bool = False,
     center: bool = False,
+    border: bool = True,
     out: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float32], Placement]:
     """Fit a picture into ``size``: bilinear resize keeping the ratio, pad, normalise, HWC to CHW.
@@ -172,6 +179,7 @@ def letterbox(
         mean, std: per output channel, in grey levels: ``(value - mean) / std``.
         swap_channels: write the channels in reverse order (RGB to BGR).
         center: pad on both sides; otherwise right and below only.
+        border: False leaves the padding as ``out`` holds it: for a buffer whose last picture had the same size.
         out: float32 [3, h, w] to write into.
 
     Returns:
@@ -187,6 +195,8 @@ def letterbox(
     if height < 1 or width < 1:
         raise ValueError(f"size: expected a positive (height, width), got {size!r}")
     gain, shift, padding = _normalisation(tuple(mean), tuple(std), fill)
+    if out is None and not border:
+        raise ValueError("border: False needs out, a buffer that holds the padding already")
     target = output_array(out, np.float32, (3, height, width))
     placement, new_height, new_width = place(picture.shape[0], picture.shape[1], (height, width), center)
     order = _REVERSED if swap_channels else _KEPT
@@ -194,7 +204,7 @@ def letterbox(
     run = _parallel if large and lone_caller() else _serial
     run(
         picture, target, new_height, new_width, placement.top, placement.left,
-        order, gain, shift, padding,
+        order, gain, shift, padding, border,
     )  # fmt: skip
     return target, placement
 

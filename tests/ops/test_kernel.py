@@ -37,11 +37,14 @@ boxes = np.concatenate([corner, corner + rng.uniform(1, 200, (400, 2))], 1).asty
 raw = rng.normal(size=(3, 84, 8)).astype(np.float32)
 x = rng.normal(size=(40000, 16)).astype(np.float32)
 gain, shift = rng.normal(size=(2, 16)).astype(np.float32)
+logits = rng.normal(size=(5, 64, 64)).astype(np.float32)
 
 def work():
     y, mean, variance = ops.batch_norm_silu(x, gain, shift, 1e-3)
     results = [
         ops.letterbox(picture, (416, 320))[0],
+        ops.resize_normalize(picture, (416, 320))[0],
+        ops.argmax_resize(logits, (2000, 2100)),
         ops.box_iou(boxes, boxes),
         *ops.simota_assign(raw, boxes[:9] / 8, np.zeros(9, np.int64), [3, 3, 3], input_size=(64, 64)),
         *ops.decode_detections(raw[0], input_size=(64, 64), score_threshold=0.1),

@@ -146,9 +146,28 @@ def test_serial_and_parallel_are_equal_to_the_bit(shape: Any) -> None:
     for run in (_serial, _parallel):
         out = np.empty((3, *size), np.float32)
         gain, shift, fill = (np.array(v, np.float32) for v in ((0.017, 0.018, 0.019), (-2.1, -2, -1.8), (1, 2, 3)))
-        run(image, out, new_height, new_width, placement.top, placement.left, np.arange(3), gain, shift, fill)
+        run(image, out, new_height, new_width, placement.top, placement.left, np.arange(3), gain, shift, fill, True)
         results.append(out)
     np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize("center", [False, True])
+def test_without_its_border_the_rest_of_the_buffer_stays(center: bool) -> None:
+    image = np.maximum(picture((30, 50)), 1)  # so that 0 is beside it only
+    held = np.full((3, 64, 64), -7.0, np.float32)
+    whole, placement = ops.letterbox(image, (64, 64), center=center, fill=0)
+    again, same = ops.letterbox(image, (64, 64), center=center, fill=0, border=False, out=held)
+    assert again is held
+    assert same == placement
+    beside = whole == 0
+    assert beside.mean() > 0.3
+    np.testing.assert_array_equal(held[beside], -7.0)
+    np.testing.assert_array_equal(held[~beside], whole[~beside])
+
+
+def test_a_border_can_only_be_kept_where_there_is_one() -> None:
+    with pytest.raises(ValueError, match="border: False needs out"):
+        ops.letterbox(picture((30, 50)), (64, 64), border=False)
 
 
 IMAGE = np.zeros((4, 5, 3), np.uint8)
