@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,10 +22,11 @@ class LoadReport:
     reshaped: list[str] = field(default_factory=list)  # of another shape there: left as initialised here
     missing: list[str] = field(default_factory=list)  # this network has it, the file has not
     unused: list[str] = field(default_factory=list)  # the file has it, this network has not
+    outside: list[str] = field(default_factory=list)  # not in a file that holds an encoder only, and no part of that
 
     @property
     def fraction(self) -> float:
-        """Share of this network's tensors that were loaded."""
+        """Share that was loaded of this network's tensors, or of its encoder's where the file holds no more."""
         total = len(self.loaded) + len(self.reshaped) + len(self.missing)
         return len(self.loaded) / total if total else 0.0
 
@@ -33,9 +34,10 @@ class LoadReport:
         def some(names: list[str]) -> str:
             return f" ({', '.join(names[:6])}{', ...' if len(names) > 6 else ''})" if names else ""
 
+        outside = f", {len(self.outside)} outside the encoder left at their start values" if self.outside else ""
         return (
             f"{len(self.loaded)} tensors loaded, {len(self.reshaped)} of another shape left at their start values"
-            f"{some(self.reshaped)}, {len(self.missing)} not in the file{some(self.missing)},"
+            f"{some(self.reshaped)}, {len(self.missing)} not in the file{some(self.missing)}{outside},"
             f" {len(self.unused)} in the file not used{some(self.unused)}"
         )
 
@@ -75,23 +77,27 @@ def read_onnx(data: bytes) -> dict[str, np.ndarray]:
 def load_weights(network: nn.Module, tensors: Mapping[str, np.ndarray]) -> LoadReport:
     """Copy the tensors whose name and shape fit into ``network`` and report on all of them.
 
-    BatchNorm's ``num_batches_tracked`` is bookkeeping and is neither loaded nor counted.
+    A network may stand on another one and say so by an attribute ``encoder_prefix`` ("encoder."): a name that it does
+    not know is then looked for under that prefix, so that a classifier's weights start a segmenter. BatchNorm's
+    ``num_batches_tracked`` is bookkeeping and is neither loaded nor counted.
     """
     known = network.state_dict()
+    prefix = str(getattr(network, "encoder_prefix", ""))
     report = LoadReport()
     found: dict[str, np.ndarray] = {}
     for name, tensor in tensors.items():
-        key = _strip(name, known)
+        key = _find(name, known, prefix)
         if key in found:  # the same tensor under two prefixes: the first counts
             report.unused.append(name)
         else:
             found[key] = tensor
+    encoder_only = _all_under(prefix, [name for name in found if name in known])
     for name, target in known.items():
         if name.endswith("num_batches_tracked"):
             continue
         value = found.pop(name, None)
         if value is None:
-            report.missing.append(name)
+            (report.outside if encoder_only and not name.startswith(prefix) else report.missing).append(name)
         elif tuple(value.shape) != tuple(target.shape):
             report.reshaped.append(name)
         else:
@@ -102,10 +108,16 @@ def load_weights(network: nn.Module, tensors: Mapping[str, np.ndarray]) -> LoadR
     return report
 
 
-def _strip(name: str, known: Container[str]) -> str:
-    """Take wrappers' prefixes off the front of ``name`` until the network knows it or none is left."""
+def _all_under(prefix: str, names: Sequence[str]) -> bool:
+    return bool(prefix and names) and all(name.startswith(prefix) for name in names)
+
+
+def _find(name: str, known: Container[str], prefix: str) -> str:
+    """Take wrappers' prefixes off the front of ``name`` until the network or its encoder knows it or none is left."""
     while name not in known:
-        shorter = next((name.removeprefix(prefix) for prefix in _PREFIXES if name.startswith(prefix)), None)
+        if prefix + name in known:
+            return prefix + name
+        shorter = next((name.removeprefix(wrapper) for wrapper in _PREFIXES if name.startswith(wrapper)), None)
         if shorter is None:
             break
         name = shorter

@@ -104,6 +104,72 @@ def test_copies() -> None:
     assert target[0].weight.isfinite().all()
 
 
+class Segmenter(nn.Module):
+    """A network that stands on `network`: 8 tensors that count in the encoder, 2 outside."""
+
+    encoder_prefix = "encoder."
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder = network()
+        self.head = nn.Linear(2, 3)
+
+
+HEAD = {"head.weight": np.ones((3, 2), np.float32), "head.bias": np.ones(3, np.float32)}
+
+
+def under(prefix: str, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {prefix + name: value for name, value in given.items()}
+
+
+@pytest.mark.parametrize(
+    ("given", "loaded", "missing", "outside", "unused", "fraction"),
+    [
+        (tensors(), 8, 0, 2, 0, 1.0),  # a classifier's weights: the encoder is all they can cover
+        (under("model.", tensors()), 8, 0, 2, 0, 1.0),
+        (under("encoder.", tensors()), 8, 0, 2, 0, 1.0),
+        (under("module.encoder.", tensors()), 8, 0, 2, 0, 1.0),
+        ({**tensors(), "fc.weight": np.zeros((9, 2), np.float32)}, 8, 0, 2, 1, 1.0),
+        (without("0.weight", "0.bias"), 6, 2, 2, 0, 6 / 8),
+        ({**under("encoder.", tensors()), **HEAD}, 10, 0, 0, 0, 1.0),  # a segmenter's: all of it counts
+        ({**tensors(), "head.bias": HEAD["head.bias"]}, 9, 1, 0, 0, 9 / 10),
+        ({**tensors(), **under("encoder.", tensors())}, 8, 0, 2, 9, 1.0),  # twice: the first counts
+        (HEAD, 2, 8, 0, 0, 2 / 10),
+        ({"stem.weight": np.zeros(3, np.float32)}, 0, 10, 0, 1, 0.0),  # of another network altogether
+        ({}, 0, 10, 0, 0, 0.0),
+    ],
+)
+def test_a_network_on_an_encoder(
+    given: dict[str, np.ndarray], loaded: int, missing: int, outside: int, unused: int, fraction: float
+) -> None:
+    target = Segmenter()
+    before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
+    report = load_weights(target, given)
+    assert (len(report.loaded), len(report.missing), len(report.outside)) == (loaded, missing, outside)
+    assert (report.reshaped, len(report.unused)) == ([], unused)
+    assert report.fraction == fraction
+    assert not any(name.startswith("encoder.") for name in report.outside)
+    for name, tensor in target.state_dict().items():
+        short = name.removeprefix("encoder.")
+        expected = torch.from_numpy(HEAD[name] if name in HEAD else tensors()[short])
+        assert torch.equal(tensor, expected if name in report.loaded else before[name]), name
+
+
+def test_an_encoder_of_other_shapes_does_not_fit() -> None:
+    narrower = {name: value[:1] if value.ndim else value for name, value in tensors().items()}
+    report = load_weights(Segmenter(), narrower)
+    assert (report.fraction, len(report.reshaped), len(report.outside)) == (0, 8, 2)
+
+
+def test_what_lies_outside_is_said() -> None:
+    report = load_weights(Segmenter(), tensors())
+    assert str(report) == (
+        "8 tensors loaded, 0 of another shape left at their start values, 0 not in the file, 2 outside the encoder left"
+        " at their start values, 0 in the file not used"
+    )
+
+
 def test_report_reads_as_a_sentence() -> None:
     report = LoadReport(["a"] * 3, ["head.cls"], [], [f"x{i}" for i in range(8)])
     assert str(report) == (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import pytest
 import torch
@@ -24,16 +25,33 @@ class Detector(NetworkTester):
 class TestNano(Detector, ExportTester):
     build = staticmethod(yolox_nano)
     millions = 0.91
+    golden: ClassVar = {
+        "backbone.backbone.stem.conv.conv.weight": (16, 12, 3, 3),
+        "backbone.backbone.dark2.0.dconv.bn.running_var": (16,),
+        "backbone.C3_n4.m.0.conv2.pconv.conv.weight": (128, 128, 1, 1),
+        "head.cls_convs.2.1.dconv.conv.weight": (64, 1, 3, 3),
+        "head.cls_preds.0.weight": (3, 64, 1, 1),
+    }
 
 
 class TestTiny(Detector):
     build = staticmethod(yolox_tiny)
     millions = 5.06
+    golden: ClassVar = {
+        "backbone.backbone.dark5.1.conv2.bn.weight": (384,),
+        "backbone.lateral_conv0.conv.weight": (192, 384, 1, 1),
+        "head.reg_preds.1.bias": (4,),
+    }
 
 
 class TestS(Detector):
     build = staticmethod(yolox_s)
     millions = 8.97
+    golden: ClassVar = {
+        "backbone.backbone.dark3.1.m.2.conv2.conv.weight": (64, 64, 3, 3),
+        "backbone.bu_conv1.bn.num_batches_tracked": (),
+        "head.obj_preds.0.weight": (1, 128, 1, 1),
+    }
 
 
 @pytest.mark.parametrize("build", [yolox_nano, yolox_tiny, yolox_s])
