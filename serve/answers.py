@@ -1,12 +1,17 @@
-"""The answers' shapes, for the OpenAPI document; a test holds them equal to what the routes really send."""
+"""The answers' shapes, for the OpenAPI document; a test holds them equal to what the routes really send.
+
+What differs by task stands in one table at the end, `TASKS`.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
 from serve.body import FORM_FIELD
+from toolkit.bundle_spec import ClassificationPostprocessing, DetectionPostprocessing, SegmentationPostprocessing
 
 
 class ErrorAnswer(BaseModel):
@@ -21,27 +26,69 @@ class HealthAnswer(BaseModel):
     status: str
 
 
-class DetectionAnswer(BaseModel):
-    """A `DetectionResult`, with the names that Python has."""
+class ResultAnswer(BaseModel):
+    """What the answers of all tasks share, with the names that Python has."""
 
     source: str = Field(description="Where the picture came from.")
     image_size: tuple[int, int] = Field(description="Height and width of the picture in pixels, turned upright.")
-    class_names: list[str] = Field(description="All classes of the bundle; `class_ids` point into it.")
+    class_names: list[str] = Field(description="All classes of the bundle; class ids point into it.")
+    timing: dict[str, float] = Field(description="Milliseconds in decode, preprocess, network and postprocess.")
+
+
+class DetectionAnswer(ResultAnswer):
+    """A `DetectionResult`."""
+
     boxes: list[Annotated[list[float], Field(min_length=4, max_length=4)]] = Field(
         description="N boxes [left, top, right, bottom] in pixels of the picture, highest score first."
     )
     scores: list[float] = Field(description="N scores from 0 to 1.")
     class_ids: list[int] = Field(description="N positions in `class_names`.")
     labels: list[str] = Field(description="N class names.")
-    timing: dict[str, float] = Field(description="Milliseconds in decode, preprocess, network and postprocess.")
 
 
-class Thresholds(BaseModel):
-    """What the bundle uses where a request does not say otherwise."""
+class RankedClass(BaseModel):
+    """A class and how likely it is."""
 
-    score_threshold: float
-    iou_threshold: float
-    max_detections: int
+    label: str
+    score: float
+
+
+class ClassificationAnswer(ResultAnswer):
+    """A `ClassificationResult`."""
+
+    probabilities: list[float] = Field(description="One from 0 to 1 for each of `class_names`; their sum is 1.")
+    label: str = Field(description="The likeliest class.")
+    score: float = Field(description="Its probability.")
+    class_id: int = Field(description="Its position in `class_names`.")
+    top: list[RankedClass] = Field(description="The `top_k` likeliest classes, falling.")
+
+
+class RunLengths(BaseModel):
+    """COCO's compressed run lengths, down the columns; pycocotools decodes them."""
+
+    size: tuple[int, int] = Field(description="Height and width of the picture in pixels.")
+    counts: str
+
+
+class ClassMask(BaseModel):
+    """Where one class is."""
+
+    class_id: int = Field(description="Position in `class_names`.")
+    label: str
+    area: int = Field(description="Pixels of the picture.")
+    rle: RunLengths
+
+
+class SegmentationAnswer(ResultAnswer):
+    """A `SegmentationResult`, as it comes with `masks=rle`."""
+
+    masks: list[ClassMask] = Field(description="Every class that is there; each pixel belongs to one of them.")
+
+
+class SegmentationPngAnswer(ResultAnswer):
+    """A `SegmentationResult`, as it comes with `masks=png`."""
+
+    mask_png: str = Field(description="Base64 of an 8-bit grey PNG of the picture's size whose values are class ids.")
 
 
 class MetadataAnswer(BaseModel):
@@ -52,13 +99,34 @@ class MetadataAnswer(BaseModel):
     task: str
     labels: list[str]
     input_size: tuple[int, int] = Field(description="Height and width of the network's input in pixels.")
-    postprocessing: Thresholds
     licence: str = Field(description="Licence of the weights and of the data behind them.")
     intended_use: str
     not_for: str
     metrics: dict[str, Any] | None = Field(description="What was measured, or null.")
     toolkit_version: str
     device: str
+
+
+_DEFAULTS = Field(description="What the bundle uses where a request does not say otherwise.")
+
+
+class DetectionMetadata(MetadataAnswer):
+    """A detector."""
+
+    postprocessing: DetectionPostprocessing = _DEFAULTS
+
+
+class ClassificationMetadata(MetadataAnswer):
+    """A classifier."""
+
+    postprocessing: ClassificationPostprocessing = _DEFAULTS
+    explain: bool = Field(description="Whether `explain=true` can draw where the evidence lies.")
+
+
+class SegmentationMetadata(MetadataAnswer):
+    """A segmentation network."""
+
+    postprocessing: SegmentationPostprocessing = _DEFAULTS
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -73,13 +141,12 @@ _MEANING = {
     408: "The body came too slowly",
     413: "The body has too many bytes, or the picture too many pixels",
     415: "The Content-Type or Content-Encoding is not one of a picture",
-    422: "A query parameter is unknown or out of range",
+    422: "A query parameter is unknown, out of range, or nothing that this bundle can do",
     429: "Busy: come back after the seconds in Retry-After",
     500: "A fault of the service; the log has it under the answer's X-Request-Id",
     503: "Starting, draining or unfit; the error says which",
 }
 _BINARY = {"type": "string", "format": "binary"}
-_DRAWN = {"schema": _BINARY}
 _TIMING = {
     "Server-Timing": {
         "description": "decode, preprocess, network and postprocess in milliseconds",
@@ -87,15 +154,66 @@ _TIMING = {
     }
 }
 
-PREDICT_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "model": DetectionAnswer,
-        "description": "The detections, or the picture with them drawn in, as the Accept header asks",
-        "headers": _TIMING,
-        "content": {"image/jpeg": _DRAWN, "image/png": _DRAWN},
-    },
-    **errors(400, 406, 408, 413, 415, 422, 429, 500, 503),
+
+@dataclass(frozen=True)
+class TaskAnswers:
+    """What the OpenAPI document says of one task.
+
+    ``summary`` is what `/predict` does, ``answer`` its JSON; ``drawn`` is what a picture shows that it answers where
+    the Accept header asks for one, ``png`` what more a PNG may be.
+    """
+
+    summary: str
+    answer: Any
+    metadata: type[MetadataAnswer]
+    drawn: str
+    png: str = ""
+
+    @property
+    def description(self) -> str:
+        """What `/predict` answers, in a few sentences."""
+        return (
+            "Answers JSON, or a picture where the Accept header prefers `image/jpeg` or `image/png`: "
+            f"{self.drawn}{self.png}. The query parameters hold for this request alone."
+        )
+
+    def responses(self) -> dict[int | str, dict[str, Any]]:
+        """The ``responses`` entry of `/predict`."""
+        shown = {
+            "image/jpeg": {"schema": {**_BINARY, "description": self.drawn}},
+            "image/png": {"schema": {**_BINARY, "description": self.drawn + self.png}},
+        }
+        answered = {
+            "model": self.answer,
+            "description": "The answer as JSON or as a picture, as the Accept header asks",
+            "headers": _TIMING,
+            "content": shown,
+        }
+        return {200: answered, **errors(400, 406, 408, 413, 415, 422, 429, 500, 503)}
+
+
+TASKS = {
+    "detection": TaskAnswers(
+        summary="Find objects in one picture",
+        answer=DetectionAnswer,
+        metadata=DetectionMetadata,
+        drawn="the given picture with the detections drawn in",
+    ),
+    "classification": TaskAnswers(
+        summary="Say what one picture shows",
+        answer=ClassificationAnswer,
+        metadata=ClassificationMetadata,
+        drawn="the given picture with the likeliest classes and, with `explain=true`, the heat map of the evidence",
+    ),
+    "segmentation": TaskAnswers(
+        summary="Say what each pixel of one picture is",
+        answer=SegmentationAnswer | SegmentationPngAnswer,
+        metadata=SegmentationMetadata,
+        drawn="the given picture with the classes tinted, outlined and named",
+        png="; with `picture=mask` the mask alone, 8-bit grey whose values are the class ids",
+    ),
 }
+
 PREDICT_BODY = {
     "requestBody": {
         "required": True,

@@ -8,21 +8,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import resources
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
+from pydantic import BaseModel
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 import toolkit
-from serve.answers import PREDICT_BODY, PREDICT_RESPONSES, HealthAnswer, MetadataAnswer, Thresholds, errors
+from serve.answers import PREDICT_BODY, TASKS, HealthAnswer, errors
 from serve.body import BodyBudget, check_media_type
 from serve.envelope import Envelope
 from serve.errors import EXPECTED, RequestError, as_request_error, error_answer
-from serve.negotiation import choose_answer
-from serve.options import PredictOptions, repeated_sentence
+from serve.negotiation import DRAWN, MASK, choose_answer
+from serve.options import PredictQuery, repeated_sentence
+from serve.page import page_for
 from serve.pool import BoundedPool
 from serve.service import Answer, Service
+from toolkit.bundle_spec import ClassificationSpec
 from toolkit.images import MAX_PIXELS
 from toolkit.inference import Model
 from toolkit.inference.engine import usable_cores
@@ -65,9 +68,10 @@ def create_app(
     """
     bodies = BodyBudget(max_body_bytes, max_held_bytes or 8 * max_body_bytes, body_seconds)
     service = Service(model, BoundedPool(workers or default_workers(), waiting), bodies, max_pixels)
+    query = PredictQuery(model.spec)
     # The interactive pages of FastAPI load their scripts from a content network: none without the Internet.
     app = FastAPI(
-        title=f"{model.name} detection service",
+        title=f"{model.name} {model.spec.task} service",
         version=model.spec.version,
         docs_url=None,
         redoc_url=None,
@@ -76,8 +80,8 @@ def create_app(
     app.state.service = service
     app.add_middleware(Envelope)
     for expected in EXPECTED:
-        app.add_exception_handler(expected, _answer_error)
-    _add_predict(app, service)
+        app.add_exception_handler(expected, partial(_answer_error, query))
+    _add_predict(app, service, query)
     _add_health(app, service)
     _add_descriptions(app, model)
     return app
@@ -93,28 +97,23 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service.pool.close()
 
 
-async def _answer_error(request: Request, error: Exception) -> Response:
-    refusal = as_request_error(request, error)
+async def _answer_error(query: PredictQuery, request: Request, error: Exception) -> Response:
+    refusal = as_request_error(request, error, query)
     return error_answer(refusal.status, refusal.sentence, refusal.headers)
 
 
-def _add_predict(app: FastAPI, service: Service) -> None:
-    @app.post(
-        "/predict",
-        response_model=None,
-        responses=PREDICT_RESPONSES,
-        openapi_extra=PREDICT_BODY,
-        summary="Find objects in one picture",
-        tags=["prediction"],
-    )
-    async def predict(request: Request, options: Annotated[PredictOptions, Query()]) -> Response:
+def _add_predict(app: FastAPI, service: Service, query: PredictQuery) -> None:
+    async def predict(request: Request, given: BaseModel) -> Response:
         # Everything that can be refused without the body is refused before it is read.
         service.require_ready()
         service.require_room()
         if sentence := repeated_sentence(name for name, _ in request.query_params.multi_items()):
             raise RequestError(422, sentence)
+        options = query.options(given)
+        service.require_evidence(options)
         check_media_type(request)
-        media_type = choose_answer(", ".join(request.headers.getlist("accept")))
+        offered = MASK if options.picture == "mask" else DRAWN
+        media_type = choose_answer(", ".join(request.headers.getlist("accept")), offered)
         with service.admitted():
             body = await service.bodies.read(request)
             try:
@@ -123,6 +122,19 @@ def _add_predict(app: FastAPI, service: Service) -> None:
             finally:
                 service.bodies.release(body)
         return _response(answer)
+
+    # FastAPI reads the parameters from the annotation, and only the bundle's task says which they are.
+    predict.__annotations__["given"] = Annotated[query.model, Query()]
+    task = TASKS[service.model.spec.task]
+    app.post(
+        "/predict",
+        response_model=None,
+        responses=task.responses(),
+        openapi_extra=PREDICT_BODY,
+        summary=task.summary,
+        description=task.description,
+        tags=["prediction"],
+    )(predict)
 
 
 def _response(answer: Answer) -> Response:
@@ -143,10 +155,11 @@ def _add_health(app: FastAPI, service: Service) -> None:
 
 
 def _add_descriptions(app: FastAPI, model: Model) -> None:
-    description = JSONResponse(_metadata(model).model_dump(mode="json"))
-    page = HTMLResponse(resources.files("serve").joinpath("page.html").read_bytes(), headers=_PAGE_HEADERS)
+    task = TASKS[model.spec.task]
+    description = JSONResponse(task.metadata(**_metadata(model)).model_dump(mode="json"))
+    page = HTMLResponse(page_for(model.spec.task), headers=_PAGE_HEADERS)
 
-    @app.get("/metadata", response_model=MetadataAnswer, summary="What is served", tags=["descriptions"])
+    @app.get("/metadata", response_model=task.metadata, summary="What is served", tags=["descriptions"])
     async def describe() -> Response:
         return description
 
@@ -155,20 +168,23 @@ def _add_descriptions(app: FastAPI, model: Model) -> None:
         return page
 
 
-def _metadata(model: Model) -> MetadataAnswer:
+def _metadata(model: Model) -> dict[str, Any]:
+    """The fields of `MetadataAnswer` and of the task's own."""
     spec = model.spec
-    metrics: dict[str, Any] | None = model.bundle.read_json("metrics.json") if "metrics.json" in spec.files else None
-    return MetadataAnswer(
-        name=spec.name,
-        version=spec.version,
-        task=spec.task,
-        labels=list(spec.labels),
-        input_size=spec.preprocessing.input_size,
-        postprocessing=Thresholds(**spec.postprocessing.model_dump()),
-        licence=spec.licence,
-        intended_use=spec.intended_use,
-        not_for=spec.not_for,
-        metrics=metrics,
-        toolkit_version=toolkit.__version__,
-        device=model.device,
-    )
+    fields: dict[str, Any] = {
+        "name": spec.name,
+        "version": spec.version,
+        "task": spec.task,
+        "labels": list(spec.labels),
+        "input_size": spec.preprocessing.input_size,
+        "postprocessing": spec.postprocessing,
+        "licence": spec.licence,
+        "intended_use": spec.intended_use,
+        "not_for": spec.not_for,
+        "metrics": model.bundle.read_json("metrics.json") if "metrics.json" in spec.files else None,
+        "toolkit_version": toolkit.__version__,
+        "device": model.device,
+    }
+    if isinstance(spec, ClassificationSpec):
+        fields["explain"] = spec.network.map_output is not None
+    return fields

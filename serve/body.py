@@ -128,7 +128,7 @@ def _only_file(parts: list[_Part]) -> Upload:
         raise RequestError(
             400,
             f"the form has a field {', '.join(others)}; the picture goes in the field {FORM_FIELD!r}, "
-            "options such as score_threshold in the query",
+            "options in the query",
         )
     if len(parts) != 1:
         raise RequestError(400, f"the form has {len(parts)} pictures; send one a request, in the field {FORM_FIELD!r}")

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from serve.options import query_sentence
+from serve.options import PredictQuery
 from toolkit.errors import PictureError, PictureTooLarge
 
 
@@ -23,7 +23,7 @@ class RequestError(Exception):
         self.headers = dict(headers or {})
 
 
-def as_request_error(request: Request, error: Exception) -> RequestError:
+def as_request_error(request: Request, error: Exception, query: PredictQuery) -> RequestError:
     """Say an expected exception as a `RequestError`; one of any other class is raised again."""
     match error:
         case RequestError():
@@ -34,7 +34,7 @@ def as_request_error(request: Request, error: Exception) -> RequestError:
             return RequestError(400, str(error))
         case RequestValidationError():
             first = error.errors()[0]
-            return RequestError(422, query_sentence(str(first["loc"][-1]), first["input"]))
+            return RequestError(422, query.sentence(str(first["loc"][-1]), first["input"]))
         case HTTPException():
             return RequestError(error.status_code, _http_sentence(request, error), error.headers)
     raise error

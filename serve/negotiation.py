@@ -1,16 +1,18 @@
-"""Chooses the form of the answer from the Accept header (RFC 9110, section 12.5.1): JSON, or the drawn picture."""
+"""Chooses the form of the answer from the Accept header (RFC 9110, section 12.5.1): JSON, or a picture."""
 
 from __future__ import annotations
 
 from serve.errors import RequestError
 
 JSON = "application/json"
+PNG = "image/png"
 # Also the order of preference where the client has none.
-OFFERED = (JSON, "image/jpeg", "image/png")
+DRAWN = (JSON, "image/jpeg", PNG)
+MASK = (JSON, PNG)  # JPEG would blur class ids
 
 
-def choose_answer(accept: str | None) -> str:
-    """Return the member of `OFFERED` that ``accept`` weighs highest; JSON where it says nothing.
+def choose_answer(accept: str | None, offered: tuple[str, ...] = DRAWN) -> str:
+    """Return the member of ``offered`` that ``accept`` weighs highest; JSON where it says nothing.
 
     The most specific range that matches a type gives its weight, so ``image/*, image/png;q=0`` means JPEG.
     Raises `RequestError` 406 where nothing offered is wanted, 400 for a weight that is no number from 0 to 1.
@@ -18,9 +20,9 @@ def choose_answer(accept: str | None) -> str:
     if accept is None or not accept.strip():
         return JSON
     ranges = [_parse(item) for item in accept.split(",") if item.strip()]
-    best = max(OFFERED, key=lambda offer: _weight(offer, ranges))
+    best = max(offered, key=lambda offer: _weight(offer, ranges))
     if _weight(best, ranges) <= 0:
-        raise RequestError(406, f"Accept {accept!r} cannot be served; this service answers {', '.join(OFFERED)}")
+        raise RequestError(406, f"Accept {accept!r} cannot be served; this request is answered as {', '.join(offered)}")
     return best
 
 

@@ -1,41 +1,108 @@
-"""The query parameters of ``/predict``; each overrides the bundle's postprocessing for one request."""
+"""The query parameters of ``/predict``: what the bundle's task lets a call override, and the form of the answer.
+
+One table for each; which of them a service takes follows from its bundle.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from toolkit.bundle_spec import BundleSpec, Postprocessing
 from toolkit.errors import suggest
 
-_SHARE = "a number from 0 to 1"
-_MAX_DETECTIONS = 100_000
-_EXPECTED = {
-    "score_threshold": _SHARE,
-    "iou_threshold": _SHARE,
-    "max_detections": f"a whole number from 1 to {_MAX_DETECTIONS}",
+# The options that a task's postprocessing may have; their types and bounds stand in `toolkit.bundle_spec`.
+_OVERRIDES = {
+    "score_threshold": "Detections with a lower score are left out.",
+    "iou_threshold": "Of two boxes of one class that overlap by more than this IoU, the better stays.",
+    "max_detections": "At most this many detections, the best ones.",
+    "top_k": "How many of the likeliest classes `top` lists.",
 }
 
 
-class PredictOptions(BaseModel):
-    """What a request may ask for; a parameter that is not given keeps the bundle's value."""
+@dataclass(frozen=True)
+class Parameter:
+    """One query parameter: its type with its bounds, its value when it is not given, its values in words, its use."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    score_threshold: float | None = Field(None, ge=0, le=1, description="Detections with a lower score are left out.")
-    iou_threshold: float | None = Field(
-        None, ge=0, le=1, description="Of two boxes of one class that overlap by more than this IoU, the better stays."
-    )
-    max_detections: int | None = Field(
-        None, ge=1, le=_MAX_DETECTIONS, description="At most this many detections, the best ones."
-    )
+    kind: Any
+    default: Any
+    words: str
+    meaning: str
 
 
-def query_sentence(name: str, value: object) -> str:
-    """Say what is wrong with the query parameter ``name`` that came with ``value``."""
-    if name not in _EXPECTED:
-        return f"query parameter {name!r} is unknown{suggest(name, _EXPECTED)}; known are {', '.join(_EXPECTED)}"
-    return f"query parameter {name}: expected {_EXPECTED[name]}, got {value!r}"
+# How an answer is given, by task: each is a field of `PredictOptions`.
+_FORMS: dict[str, dict[str, Parameter]] = {
+    "classification": {
+        "explain": Parameter(
+            bool,
+            False,
+            "true or false",
+            "Draw where the evidence for the likeliest class lies, as a heat map; the JSON stays as it is.",
+        ),
+    },
+    "segmentation": {
+        "masks": Parameter(
+            Literal["rle", "png"],
+            "rle",
+            "rle or png",
+            "The mask in the JSON: `masks` with COCO's run lengths of each class, or `mask_png`, a PNG in base64.",
+        ),
+        "picture": Parameter(
+            Literal["drawn", "mask"],
+            "drawn",
+            "drawn or mask",
+            "Which picture an image type in the Accept header means: the given one with the classes drawn in, or the "
+            "mask itself, a grey PNG whose values are the class ids.",
+        ),
+    },
+}
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """What one request asks for; ``overrides`` are the bundle's options that it replaces."""
+
+    overrides: Mapping[str, Any]
+    explain: bool = False
+    masks: Literal["rle", "png"] = "rle"
+    picture: Literal["drawn", "mask"] = "drawn"
+
+
+class PredictQuery:
+    """The query parameters that the service over one bundle takes; ``model`` is their form for FastAPI."""
+
+    def __init__(self, spec: BundleSpec) -> None:
+        self._overrides = _overrides(type(spec.postprocessing))
+        self._parameters = {**self._overrides, **_FORMS.get(spec.task, {})}
+        fields: dict[str, Any] = {
+            name: (each.kind, Field(each.default, description=each.meaning)) for name, each in self._parameters.items()
+        }
+        self.model: type[BaseModel] = create_model("PredictQuery", __config__=ConfigDict(extra="forbid"), **fields)
+
+    def options(self, given: BaseModel) -> PredictOptions:
+        """Take apart what came as an instance of ``model``."""
+        values = dict(given)
+        return PredictOptions({name: values.pop(name) for name in self._overrides}, **values)
+
+    def sentence(self, name: str, value: object) -> str:
+        """Say what is wrong with the query parameter ``name`` that came with ``value``."""
+        known = self._parameters
+        if name not in known:
+            return f"query parameter {name!r} is unknown{suggest(name, known)}; known are {', '.join(known)}"
+        return f"query parameter {name}: expected {known[name].words}, got {value!r}"
+
+
+def _overrides(kind: type[Postprocessing]) -> dict[str, Parameter]:
+    """The options of a task's postprocessing as parameters; one that is not given keeps the bundle's value."""
+    parameters = {}
+    for name, words in kind.options().items():
+        field = kind.model_fields[name]
+        bounded = Annotated[(field.annotation, *field.metadata)]  # type: ignore[name-defined]
+        parameters[name] = Parameter(bounded | None, None, words, _OVERRIDES[name])
+    return parameters
 
 
 def repeated_sentence(names: Iterable[str]) -> str | None:

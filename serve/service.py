@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,10 +16,9 @@ from serve.errors import RequestError
 from serve.negotiation import JSON
 from serve.options import PredictOptions
 from serve.pool import BoundedPool, PoolFullError
-from toolkit import images
+from serve.rendering import render
 from toolkit.errors import UserError
 from toolkit.inference import Model, check_golden
-from toolkit.results import DetectionResult
 
 log = logging.getLogger("serve")
 
@@ -83,6 +81,13 @@ class Service:
         if self.why_not_ready:
             raise RequestError(503, self.why_not_ready, {} if self.failed else _RETRY)
 
+    def require_evidence(self, options: PredictOptions) -> None:
+        """Raise `RequestError` 422 where a heat map is asked for and the bundle cannot draw one."""
+        try:
+            self.model.task.wanted(self.model.spec, options.explain)
+        except UserError as error:
+            raise RequestError(422, f"query parameter {error}") from error
+
     def require_room(self) -> None:
         """Raise `RequestError` 429 while no more pictures fit."""
         try:
@@ -109,24 +114,16 @@ class Service:
     def _predict(self, body: bytearray, content_type: str, media_type: str, options: PredictOptions) -> Answer:
         upload = unpack(body, content_type)
         picture = self.model.decode(upload.data, name=upload.name, max_pixels=self.max_pixels)
-        result = self.model.run_batch([picture], **options.model_dump())[0]
-        if media_type == JSON:
-            return Answer(json.dumps(result.to_dict()).encode(), media_type, result.timing)
-        return Answer(_drawn(result, media_type), media_type, result.timing)
-
-
-def _drawn(result: DetectionResult, media_type: str) -> bytes:
-    try:
-        return images.encode(result.draw(), "." + media_type.partition("/")[2])
-    except UserError as error:  # JPEG ends at 65500 pixels a side
-        raise RequestError(406, f"{result.source}: {error}; ask for another type in the Accept header") from error
+        explain = options.explain and media_type != JSON  # a heat map is there to be drawn
+        result = self.model.run_batch([picture], explain=explain, **options.overrides)[0]
+        return Answer(render(result, media_type, options), media_type, result.timing)
 
 
 def _first_answers(model: Model) -> list[str]:
     """What is wrong with the model's first answers. The grey picture is for bundles without golden ones: it makes
     kernels and buffers, so that the first client does not wait for them."""
     height, width = model.spec.preprocessing.input_size
-    model.run_batch([np.full((height, width, 3), 127, np.uint8)])
+    model.run_batch([np.full((height, width, 3), 127, np.uint8)])[0].to_dict()
     return check_golden(model)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from quick_runs import TASKS, write_config
 from tiny_bundle import make_tiny_bundle
 
 
@@ -18,31 +21,32 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_bundle(tmp_path_factory.mktemp("tiny") / "tiny")
 
 
-QUICK = """
-name: quick
-task: detection
-seed: 1
-data: {{format: shapes, root: {root}, pictures: 20, size: [96, 96], val_fraction: 0.3}}
-model: {{name: yolox_nano, input_size: [64, 64], init: "zoo:mask_detection"}}
-augment: {{zoom: {{probability: 0.5}}, albumentations: [{{HorizontalFlip: {{p: 0.5}}}}]}}
-train: {{epochs: 2, batch_size: 4, validate_every: 1, device: cpu, estimate_bn_batches: 2}}
-postprocess: {{score_threshold: 0.005}}
-bundle: {{intended_use: Tests., licence: CC0-1.0}}
-"""
+@pytest.fixture(scope="session")
+def quick_configs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """By task, a config that trains in seconds on drawn pictures."""
+    return {task: write_config(task, tmp_path_factory.mktemp(f"quick_{task}")) for task in TASKS}
 
 
 @pytest.fixture(scope="session")
-def quick_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A config that trains in seconds on drawn pictures."""
-    folder = tmp_path_factory.mktemp("quick")
-    config = folder / "quick.yaml"
-    config.write_text(QUICK.format(root=folder / "shapes"), encoding="utf-8")
-    return config
+def quick_runs(quick_configs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Called with a task, its finished training run, shared: a test that changes it makes a copy."""
+
+    @cache
+    def run_of(task: str) -> Path:
+        from toolkit.api import train_from
+
+        return train_from(quick_configs[task], run_dir=tmp_path_factory.mktemp("runs") / task).path
+
+    return run_of
 
 
 @pytest.fixture(scope="session")
-def quick_run(quick_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished training run of `quick_config`, shared: a test that changes it makes a copy."""
-    from toolkit.api import train_from
+def quick_config(quick_configs: dict[str, Path]) -> Path:
+    """The detector's config."""
+    return quick_configs["detection"]
 
-    return train_from(quick_config, run_dir=tmp_path_factory.mktemp("runs") / "quick").path
+
+@pytest.fixture(scope="session")
+def quick_run(quick_runs: Callable[[str], Path]) -> Path:
+    """The detector's run."""
+    return quick_runs("detection")

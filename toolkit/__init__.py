@@ -19,15 +19,19 @@ if TYPE_CHECKING:
     from toolkit.inference import Model as Model
     from toolkit.inference import load as load
     from toolkit.inference import predict as predict
+    from toolkit.results import ClassificationResult as ClassificationResult
     from toolkit.results import DetectionResult as DetectionResult
     from toolkit.results import Failure as Failure
+    from toolkit.results import SegmentationResult as SegmentationResult
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "ClassificationResult": "toolkit.results",
     "DetectionResult": "toolkit.results",
     "Failure": "toolkit.results",
     "Model": "toolkit.inference",
+    "SegmentationResult": "toolkit.results",
     "evaluate": "toolkit.api",
     "export": "toolkit.api",
     "load": "toolkit.inference",

@@ -72,7 +72,7 @@ def evaluate_with(
         loaded = load_config(config, overrides).config
     else:
         loaded = _data_of(str(target), model.spec, overrides).config
-    table = load_table(loaded.data, loaded.seed, progress=progress)
+    table = load_table(loaded, progress=progress)
     return measure(model, table if split == "all" else table.subset(split), split, progress)
 
 
@@ -132,7 +132,7 @@ def _data_of(target: str, spec: Any, overrides: Sequence[str]) -> LoadedConfig:
     if not data:
         raise UserError(f"{target}: this bundle does not say how its data was read; give a config with --config FILE")
     given = {override.split("=", 1)[0] for override in overrides}
-    located = [key for key in ("root", "splits") if data.get(key)]
+    located = [key for key in ("root", "splits", "extra") if data.get(key)]
     missing = [f"data.{key}" for key in located if f"data.{key}" not in given]
     if missing:
         raise UserError(
@@ -142,8 +142,12 @@ def _data_of(target: str, spec: Any, overrides: Sequence[str]) -> LoadedConfig:
         )
     from toolkit.config.yaml_text import dump
 
-    config = {"name": spec.name, "task": spec.task, "data": dict(data), "model": {"name": spec.network.architecture}}
-    config["data"]["classes"] = list(spec.labels)
+    trained: Mapping[str, Any] = spec.provenance.config
+    model = trained.get("model", {"name": spec.network.architecture})
+    config = {"name": spec.name, "task": spec.task, "data": dict(data), "model": {**model, "init": None}}
+    config["seed"] = spec.provenance.seed or 0  # it draws the split where the data set brings none
+    if "classes" in data:  # drawn shapes have always the same
+        config["data"]["classes"] = list(spec.labels)
     return parse_config(dump(config), name=f"{target} (bundle)", overrides=overrides)
 
 

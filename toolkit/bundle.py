@@ -21,8 +21,7 @@ from toolkit.bundle_spec import (
     MAX_SPEC_BYTES,
     SPEC_FILE,
     BundleSpec,
-    DetectionPostprocessing,
-    Network,
+    Postprocessing,
     Provenance,
     parse_spec,
 )
@@ -32,8 +31,6 @@ from toolkit.preprocess import Preprocessing
 __all__ = [
     "Bundle",
     "BundleSpec",
-    "DetectionPostprocessing",
-    "Network",
     "Provenance",
     "copy_bundle",
     "is_bundle",
@@ -85,7 +82,7 @@ class Bundle:
         return self.spec.preprocessing
 
     @property
-    def postprocessing(self) -> DetectionPostprocessing:
+    def postprocessing(self) -> Postprocessing:
         return self.spec.postprocessing
 
     def names(self) -> list[str]:
@@ -127,7 +124,7 @@ def write_bundle(folder: str | Path, spec: BundleSpec, files: Mapping[str, bytes
     folder = Path(folder)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
     content = {**spec.model_dump(mode="json"), "files": digests}
-    complete = BundleSpec.model_validate_json(json.dumps(content))
+    complete = type(spec).model_validate_json(json.dumps(content))
     if complete.network.file not in files:
         raise UserError(f"bundle {folder}: the network file {complete.network.file} is not among the files to write")
     _check_replaceable(folder)

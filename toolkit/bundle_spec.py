@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from toolkit.errors import UserError
+from toolkit.errors import UserError, suggest
 from toolkit.preprocess import Preprocessing
 
 SPEC_FILE = "bundle.yaml"
 MAX_SPEC_BYTES = 4 * 2**20
+MOST_CLASSES = 255  # in a mask; 255 itself means "not labelled"
 EXPORT_AGAIN = "copy or export the bundle again"
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -25,39 +35,69 @@ class _Block(BaseModel):
 
 
 class Network(_Block):
-    """The ONNX file and how to speak to it: float32 [B, 3, h, w] in, float32 [B, A, 5 + C] raw predictions out."""
+    """The ONNX file and how to speak to it: float32 [B, 3, h, w] in, the task's raw predictions out."""
 
     file: str = "model.onnx"
     architecture: str
-    strides: tuple[Annotated[int, Field(gt=0)], ...] = Field(default=(8, 16, 32), min_length=1)
     input: str = "images"
     output: str = "raw"
 
 
-class DetectionPostprocessing(_Block):
-    """Which of the raw predictions become detections."""
+class DetectorNetwork(Network):
+    """Raw predictions float32 [B, A, 5 + C], cells of all strides one after another."""
 
-    score_threshold: Probability = 0.25
-    iou_threshold: Probability = 0.6
-    max_detections: Annotated[int, Field(ge=1, le=100_000)] = 300
+    strides: tuple[Annotated[int, Field(gt=0)], ...] = Field(default=(8, 16, 32), min_length=1)
 
-    def override(
-        self,
-        score_threshold: float | None = None,
-        iou_threshold: float | None = None,
-        max_detections: int | None = None,
-    ) -> DetectionPostprocessing:
-        """Return a copy with the values that are not None replaced; a value out of range is a UserError."""
-        given = {"score_threshold": score_threshold, "iou_threshold": iou_threshold, "max_detections": max_detections}
-        changes = {key: value for key, value in given.items() if value is not None}
+
+class ClassifierNetwork(Network):
+    """Logits float32 [B, C]; ``map_output`` names float32 [B, C, h', w'], whose mean over the places they are."""
+
+    map_output: str | None = None
+
+
+class Postprocessing(_Block):
+    """What is done with the raw predictions. The subclasses' fields are what a call may override."""
+
+    def override(self, **options: float | int | None) -> Self:
+        """Return a copy with the options that are not None replaced; UserError for a name or value that cannot be."""
+        changes = {key: value for key, value in options.items() if value is not None}
         if not changes:
             return self
+        known = self.options()
+        for key in changes:
+            if key not in known:
+                takes = f"takes {' and '.join(known)}" if known else "takes no options"
+                raise UserError(f"{key}: this model {takes}, not {key}{suggest(key, known)}")
         try:
-            return DetectionPostprocessing.model_validate({**self.model_dump(), **changes})
+            return type(self).model_validate({**dict(self), **changes})
         except ValidationError as error:
             key = str(error.errors()[0]["loc"][0])
-            wanted = "an integer from 1 to 100000" if key == "max_detections" else "a number from 0 to 1"
-            raise UserError(f"{key}: expected {wanted}, got {changes[key]!r}") from None
+            raise UserError(f"{key}: expected {known[key]}, got {changes[key]!r}") from None
+
+    @classmethod
+    def options(cls) -> dict[str, str]:
+        """What a call may override, and the values that each takes, in words."""
+        return {name: words for name, field in cls.model_fields.items() if (words := field.description)}
+
+
+class DetectionPostprocessing(Postprocessing):
+    """Which of the raw predictions become detections."""
+
+    score_threshold: Probability = Field(default=0.25, description="a number from 0 to 1")
+    iou_threshold: Probability = Field(default=0.6, description="a number from 0 to 1")
+    max_detections: int = Field(default=300, ge=1, le=100_000, description="an integer from 1 to 100000")
+
+
+class ClassificationPostprocessing(Postprocessing):
+    """How many of the best classes an answer lists."""
+
+    top_k: int = Field(default=5, ge=1, le=100_000, description="an integer from 1 to 100000")
+
+
+class SegmentationPostprocessing(Postprocessing):
+    """``regions``: classes that are measured together, by the region's name. A call overrides nothing."""
+
+    regions: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
 class Provenance(_Block):
@@ -72,17 +112,17 @@ class Provenance(_Block):
 
 
 class BundleSpec(_Block):
-    """Everything that ``bundle.yaml`` says. ``files`` (name to SHA-256) is filled in by ``write_bundle``."""
+    """What every ``bundle.yaml`` says. ``files`` (name to SHA-256) is filled in by ``write_bundle``."""
 
     format: Literal[1] = 1
     name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
-    task: Literal["detection"]
+    task: str
     version: str = Field(default="1.0.0", pattern=r"^\d+\.\d+\.\d+([-+.][0-9A-Za-z.-]+)?$")
     labels: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1)
     network: Network
     preprocessing: Preprocessing
-    postprocessing: DetectionPostprocessing = DetectionPostprocessing()
-    pipeline: tuple[dict[str, str], ...] = ({"detect": "self"},)
+    postprocessing: Postprocessing
+    pipeline: tuple[dict[str, str], ...]
     licence: str = "unspecified"
     data_sources: tuple[str, ...] = ()
     intended_use: str = ""
@@ -106,8 +146,22 @@ class BundleSpec(_Block):
                 raise ValueError(f"{name!r} is not a plain relative file name")
         return files
 
+    def to_yaml(self) -> str:
+        """The text of ``bundle.yaml``; reading it back gives an equal spec."""
+        content = self.model_dump(mode="json")
+        return yaml.dump(content, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+class DetectionSpec(BundleSpec):
+    """The bundle of a detector."""
+
+    task: Literal["detection"]
+    network: DetectorNetwork
+    postprocessing: DetectionPostprocessing = DetectionPostprocessing()
+    pipeline: tuple[dict[str, str], ...] = ({"detect": "self"},)
+
     @model_validator(mode="after")
-    def _input_fits_strides(self) -> BundleSpec:
+    def _input_fits_strides(self) -> Self:
         coarsest = max(self.network.strides)
         if any(side % coarsest for side in self.preprocessing.input_size):
             size = list(self.preprocessing.input_size)
@@ -116,10 +170,40 @@ class BundleSpec(_Block):
             )
         return self
 
-    def to_yaml(self) -> str:
-        """The text of ``bundle.yaml``; reading it back gives an equal spec."""
-        content = self.model_dump(mode="json")
-        return yaml.dump(content, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=120)
+
+class ClassificationSpec(BundleSpec):
+    """The bundle of a classifier."""
+
+    task: Literal["classification"]
+    network: ClassifierNetwork
+    postprocessing: ClassificationPostprocessing = ClassificationPostprocessing()
+    pipeline: tuple[dict[str, str], ...] = ({"classify": "self"},)
+
+
+class SegmentationSpec(BundleSpec):
+    """The bundle of a segmentation network: logits float32 [B, C, h', w'] at some stride of the input."""
+
+    task: Literal["segmentation"]
+    postprocessing: SegmentationPostprocessing = SegmentationPostprocessing()
+    pipeline: tuple[dict[str, str], ...] = ({"segment": "self"},)
+
+    @model_validator(mode="after")
+    def _classes_fit_a_mask(self) -> Self:
+        if len(self.labels) > MOST_CLASSES:
+            raise ValueError(f"labels: a mask of bytes holds at most {MOST_CLASSES} classes, got {len(self.labels)}")
+        for region, parts in self.postprocessing.regions.items():
+            if unknown := sorted(set(parts) - set(self.labels)):
+                raise ValueError(f"postprocessing.regions.{region}: {', '.join(unknown)} is not among the labels")
+        return self
+
+
+AnySpec = Annotated[DetectionSpec | ClassificationSpec | SegmentationSpec, Field(discriminator="task")]
+_ADAPTER: TypeAdapter[AnySpec] = TypeAdapter(AnySpec)
+
+
+def make_spec(**fields: Any) -> AnySpec:
+    """The spec of ``task``; blocks that differ by task may be given as plain dictionaries."""
+    return _ADAPTER.validate_python(fields)
 
 
 def is_safe_name(name: str) -> bool:
@@ -142,15 +226,16 @@ class _PlainLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-def parse_spec(data: bytes, shown: str) -> BundleSpec:
+def parse_spec(data: bytes, shown: str) -> AnySpec:
     """Read the bytes of a ``bundle.yaml``; ``shown`` is the bundle's path for the messages."""
     where = f"bundle {shown}: {SPEC_FILE}"
     try:
         content = yaml.load(data.decode(), Loader=_PlainLoader)
-        return BundleSpec.model_validate_json(json.dumps(content))
+        return _ADAPTER.validate_json(json.dumps(content))
     except ValidationError as error:
         first, *others = error.errors()
-        key = ".".join(str(part) for part in first["loc"])
+        tasks = ("detection", "classification", "segmentation")
+        key = ".".join(str(part) for part in first["loc"] if part not in tasks)
         more = f" (and {len(others)} more)" if others else ""
         raise UserError(f"{where}: {key + ': ' if key else ''}{first['msg']}{more}; {EXPORT_AGAIN}") from None
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, ValueError, RecursionError) as error:

@@ -1,35 +1,21 @@
-"""Boxes and labels on a picture, readable on any background and at any size. It draws on a copy and decides nothing."""
+"""Results on pictures, readable on any background and at any size. It draws on a copy and decides nothing.
+
+Boxes are drawn here, the other tasks in ``drawing_masks`` and ``drawing_scores``; take all of them from this module.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-RGB = NDArray[np.uint8]
-Color = tuple[int, int, int]
+from toolkit.drawing_masks import draw_segmentation
+from toolkit.drawing_scores import draw_classification
+from toolkit.drawing_text import FONTS, PALETTE, RGB, Color, color_of, font_for, font_size_for, line_height
 
-# Okabe and Ito, "Color Universal Design" (2008), told apart by colour-blind readers; its black is left to the outlines.
-PALETTE: tuple[Color, ...] = (
-    (0, 114, 178),
-    (213, 94, 0),
-    (0, 158, 115),
-    (230, 159, 0),
-    (86, 180, 233),
-    (204, 121, 167),
-    (240, 228, 66),
-)
-# Asked in turn for a label that Pillow's own font cannot write (Chinese, for one). Names, as systems install them.
-FONTS = ("NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "wqy-zenhei.ttc", "msyh.ttc", "PingFang.ttc", "DejaVuSans.ttf")
-_NO_CHARACTER = "\U0010ffff"  # never assigned: draws as the font's sign for a missing glyph
-
-
-def color_of(class_id: int) -> Color:
-    """The class's RGB colour; the palette repeats after seven classes."""
-    return PALETTE[class_id % len(PALETTE)]
+__all__ = ["FONTS", "PALETTE", "color_of", "draw_classification", "draw_detections", "draw_segmentation"]
 
 
 def draw_detections(
@@ -70,16 +56,15 @@ def _outline(pen: ImageDraw.ImageDraw, box: list[int], color: Color, width: int)
 def _label(pen: ImageDraw.ImageDraw, size: tuple[int, int], box: list[int], text: str, class_id: int) -> None:
     """Write on a plate of the class's colour above the box, or inside where there is no room, never off the picture."""
     width, height = size
-    font_size = max(10, round(min(size) / 28))
-    if (wide := _font(text, font_size)[1].getlength(text)) > width - 4:
+    font_size = font_size_for(size)
+    if (wide := font_for(text, font_size)[1].getlength(text)) > width - 4:
         font_size = max(6, int(font_size * (width - 4) / wide))
-    known, font = _font(text, font_size)
+    known, font = font_for(text, font_size)
     if not known:
         text = f"class {class_id} {text.rsplit(' ', 1)[-1]}"
     pad = max(1, font_size // 5)
-    ascent, descent = font.getmetrics() if isinstance(font, ImageFont.FreeTypeFont) else (font_size, 0)
     plate_width = int(font.getlength(text)) + 2 * pad
-    plate_height = ascent + descent + pad
+    plate_height = line_height(font, font_size) + pad
     left = max(0, min(box[0], width - plate_width))
     above = box[1] - plate_height
     top = max(0, min(above if above >= 0 else box[1], height - plate_height))
@@ -87,24 +72,3 @@ def _label(pen: ImageDraw.ImageDraw, size: tuple[int, int], box: list[int], text
     dark = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] < 120  # luma of ITU-R BT.601
     pen.rectangle((left, top, left + plate_width - 1, top + plate_height - 1), fill=color, outline=(0, 0, 0))
     pen.text((left + pad, top + pad // 2), text, font=font, fill=(255, 255, 255) if dark else (0, 0, 0))
-
-
-@lru_cache(maxsize=256)
-def _font(text: str, size: int) -> tuple[bool, ImageFont.FreeTypeFont | ImageFont.ImageFont]:
-    """The first font that has every character of ``text``, else (False, Pillow's own)."""
-    own = ImageFont.load_default(size)
-    if text.isascii() or _has_all(own, text):
-        return True, own
-    for name in FONTS:
-        try:
-            font = ImageFont.truetype(name, size)
-        except OSError:  # not installed here: the next may be
-            continue
-        if _has_all(font, text):
-            return True, font
-    return False, own
-
-
-def _has_all(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, text: str) -> bool:
-    missing = bytes(font.getmask(_NO_CHARACTER))
-    return all(bytes(font.getmask(character)) != missing for character in set(text) if not character.isspace())

@@ -20,14 +20,20 @@ Side = Annotated[int, Field(gt=0, le=16384)]
 
 
 class Preprocessing(BaseModel):
-    """Letterbox to ``input_size``, channel order, ``(value - mean) / std`` in grey levels 0-255, HWC to CHW."""
+    """Fit to ``input_size``, channel order, ``(value - mean) / std`` in grey levels 0-255, HWC to CHW."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    kind: Literal["letterbox"] = Field(default="letterbox", description="How the picture is fitted to the input.")
+    kind: Literal["letterbox", "stretch", "crop"] = Field(
+        default="letterbox",
+        description="How the picture is fitted to the input: ratio kept and filled, stretched, or its middle cut out.",
+    )
     input_size: tuple[Side, Side] = Field(description="Height and width of the network's input in pixels.")
     color: Literal["rgb", "bgr"] = Field(default="bgr", description="Channel order that the network was trained with.")
     fill: int = Field(default=114, ge=0, le=255, description="Grey level of the border around the picture.")
+    normalize: Literal["fixed", "picture"] = Field(
+        default="fixed", description="Whether `mean` and `std` are the ones below or each picture's own."
+    )
     mean: tuple[GreyLevel, GreyLevel, GreyLevel] = Field(
         default=(0.0, 0.0, 0.0), description="Subtracted per channel, in grey levels, in the order that `color` names."
     )
@@ -37,22 +43,48 @@ class Preprocessing(BaseModel):
     center: bool = Field(default=False, description="Border on both sides (true) or at the bottom and right (false).")
 
     def apply(
-        self, image: NDArray[np.uint8], out: NDArray[np.float32] | None = None
+        self, image: NDArray[np.uint8], out: NDArray[np.float32] | None = None, *, border: bool = True
     ) -> tuple[NDArray[np.float32], Placement]:
         """Turn an RGB uint8 [H, W, 3] picture into the network's input, float32 [3, h, w].
 
-        ``out`` (C-contiguous float32 [3, h, w]) receives the result when given. The placement tells where the picture
+        ``out`` (C-contiguous float32 [3, h, w]) receives the result when given; ``border`` False trusts it to hold the
+        area beside the picture already, see `border_of`. The placement tells where the picture
         lies in the input: ``x_input = x_picture * scale_x + left``.
         """
-        from ops import letterbox
+        from ops import letterbox, resize_normalize
 
-        return letterbox(
-            image,
-            self.input_size,
-            fill=self.fill,
-            mean=self.mean,
-            std=self.std,
-            swap_channels=self.color == "bgr",
-            center=self.center,
-            out=out,
-        )
+        mean, std = self._levels(image)
+        swap = self.color == "bgr"
+        if self.kind == "letterbox":
+            return letterbox(
+                image, self.input_size, fill=self.fill, mean=mean, std=std, swap_channels=swap, center=self.center,
+                border=border, out=out,
+            )  # fmt: skip
+        region = middle(image.shape[0], image.shape[1], self.input_size) if self.kind == "crop" else None
+        return resize_normalize(image, self.input_size, region=region, mean=mean, std=std, swap_channels=swap, out=out)
+
+    def border_of(self, height: int, width: int) -> object:
+        """What decides the area beside a picture of that size: equal objects, equal areas; None: it is never equal."""
+        if self.kind != "letterbox" or self.normalize != "fixed":
+            return None
+        from ops.letterbox import place
+
+        return place(height, width, self.input_size, self.center)
+
+    def _levels(self, image: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation in the order that ``color`` names."""
+        if self.normalize == "fixed":
+            return self.mean, self.std
+        from ops import channel_statistics
+
+        mean, std = channel_statistics(image)
+        order = slice(None, None, -1 if self.color == "bgr" else 1)
+        # A picture of one grey level has no contrast to divide by.
+        return tuple(mean[order].tolist()), tuple(max(level, 1.0) for level in std[order].tolist())
+
+
+def middle(height: int, width: int, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The largest middle part (top, left, height, width) of a picture that has the shape of ``size``."""
+    scale = min(height / size[0], width / size[1])
+    inner_height, inner_width = size[0] * scale, size[1] * scale
+    return (height - inner_height) / 2, (width - inner_width) / 2, inner_height, inner_width

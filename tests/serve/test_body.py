@@ -80,7 +80,7 @@ FILE = 'form-data; name="file"; filename="a.jpg"'
         (
             form((FILE, PICTURE), ('form-data; name="score_threshold"', b"0.5")),
             FORM,
-            "has a field 'score_threshold'; the picture goes in the field 'file', options such as score_threshold",
+            "has a field 'score_threshold'; the picture goes in the field 'file', options in the query",
         ),
         (form(("form-data", PICTURE)), FORM, "has a field without a name"),
         (form((FILE, PICTURE), (FILE, PICTURE)), FORM, "the form has 2 pictures; send one a request"),

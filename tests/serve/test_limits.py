@@ -7,14 +7,15 @@ import resource
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from live_service import GatedModel, live, wait_for
-from tiny_bundle import flat_png
+from tiny_bundle import COLD, MAKERS, WARM, flat_png
 
 from serve import create_app
 from toolkit.inference import load
@@ -48,10 +49,20 @@ def test_beyond_its_bound_it_refuses_and_health_still_answers(tiny_bundle: Path)
     assert app.state.service.bodies.held == 0
 
 
-def test_many_clients_at_once_all_get_their_own_answer(tiny_bundle: Path) -> None:
+# What an answer says of a picture of one colour.
+SAID: dict[str, Callable[[dict[str, Any]], list[str]]] = {
+    "detection": lambda answer: answer["labels"],
+    "classification": lambda answer: [{"red": "warm", "blue": "cold"}[answer["label"]]],
+    "segmentation": lambda answer: [each["label"] for each in answer["masks"] if each["class_id"]],
+}
+
+
+@pytest.mark.parametrize("task", SAID)
+def test_many_clients_at_once_all_get_their_own_answer(task: str, tmp_path: Path) -> None:
     """Four threads share one model: colours decide the label, so a mixed-up buffer would show."""
-    colours = [((200, 60, 40), "warm"), ((20, 60, 90), "cold")]
-    with live(create_app(load(tiny_bundle, "cpu", threads=1), workers=4, waiting=200)) as client:
+    colours = [(WARM, "warm"), (COLD, "cold")]
+    model = load(MAKERS[task](tmp_path / "b"), "cpu", threads=1)
+    with live(create_app(model, workers=4, waiting=200)) as client:
 
         def ask(index: int) -> bool:
             colour, label = colours[index % 2]
@@ -59,7 +70,7 @@ def test_many_clients_at_once_all_get_their_own_answer(tiny_bundle: Path) -> Non
                 "/predict", files={"file": (f"{index}.png", flat_png(colour, (50 + index, 70)))}
             ).json()
             expected = (f"{index}.png", [label], [50 + index, 70])
-            return (answer["source"], answer["labels"], answer["image_size"]) == expected
+            return (answer["source"], SAID[task](answer), answer["image_size"]) == expected
 
         with ThreadPoolExecutor(16) as threads:
             assert all(threads.map(ask, range(100)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from serve.errors import RequestError
-from serve.negotiation import choose_answer
+from serve.negotiation import MASK, choose_answer
 
 JSON, JPEG, PNG = "application/json", "image/jpeg", "image/png"
 
@@ -38,9 +38,18 @@ def test_the_answer_is_what_the_client_weighs_highest(accept: str | None, expect
 
 @pytest.mark.parametrize("accept", ["text/html", "image/webp", "*/*;q=0", "application/json;q=0", "image"])
 def test_nothing_that_is_wanted_is_406(accept: str) -> None:
-    with pytest.raises(RequestError, match="answers application/json, image/jpeg, image/png") as refused:
+    with pytest.raises(RequestError, match=r"is answered as application/json, image/jpeg, image/png$") as refused:
         choose_answer(accept)
     assert refused.value.status == 406
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"), [("image/*", PNG), ("image/jpeg, image/png;q=0.1", PNG), ("image/jpeg, */*;q=0.1", JSON)]
+)
+def test_a_mask_is_never_a_jpeg(accept: str, expected: str) -> None:
+    assert choose_answer(accept, MASK) == expected
+    with pytest.raises(RequestError, match=r"is answered as application/json, image/png$"):
+        choose_answer("image/jpeg", MASK)
 
 
 @pytest.mark.parametrize("weight", ["2", "-1", "high", "nan", ""])

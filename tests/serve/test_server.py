@@ -30,11 +30,11 @@ SCRIPT = """
 import os, sys, time
 from toolkit.inference import engine
 run, calls = engine.Engine.run, []
-def slow(self, batch):
+def slow(self, batch, outputs):
     calls.append(1)
     if len(calls) > 3:  # the grey picture and two golden ones
         time.sleep(float(os.environ["SLOW"]))
-    return run(self, batch)
+    return run(self, batch, outputs)
 engine.Engine.run = slow
 import serve
 serve.run(sys.argv[1], port=0, workers=1, waiting=0, drain_seconds=float(sys.argv[2]))

@@ -17,8 +17,9 @@ FORBIDDEN = {
     "serve": {"torch", "lightning", "albumentations", "zoo", "pycocotools", "pickle"},
 }
 # The parts of `toolkit` that predicting and serving load: they must work where torch is not installed.
-INFERENCE = ("errors", "images", "preprocess", "bundle", "bundle_files", "bundle_spec", "bundles", "results", "drawing",
-             "inference", "config", "docker")  # fmt: skip
+INFERENCE = ("errors", "images", "preprocess", "bundle", "bundle_files", "bundle_spec", "bundles", "results",
+             "result_base", "classification_result", "segmentation_result", "drawing", "drawing_text",
+             "drawing_scores", "drawing_masks", "inference", "config", "docker")  # fmt: skip
 TRAINING_ONLY = {
     "torch",
     "lightning",

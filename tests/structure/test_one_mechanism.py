@@ -12,7 +12,9 @@ ROOT = Path(__file__).parents[2]
 # pattern -> {file: why it may}
 RULES: dict[str, dict[str, str]] = {
     r"cv2\.resize|warpAffine|copyMakeBorder|\.thumbnail\(|Image\.resize|\.resize\(\(": {},
-    r"F\.interpolate|grid_sample|nn\.functional\.interpolate": {},
+    r"F\.interpolate|grid_sample|nn\.functional\.interpolate": {
+        "zoo/segmentation_loss.py": "logits to the size of the labels, with a gradient",
+    },
     r"cv2\.dnn\.|NMSBoxes|torchvision": {},
     r"blobFromImage": {},
     r"pickle|joblib|dill": {},

@@ -1,8 +1,7 @@
-"""The service's page in a real browser: give a picture, see boxes. Needs the packages of system-packages.txt."""
+"""The service's page in a real browser: give a picture, see boxes; and what the pages of all tasks share."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from live_service import live, wait_for
+from page_reader import assert_nothing_went_wrong_or_elsewhere, give, open_page, rows, text
 from PIL import Image
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 from tiny_bundle import flat_png
@@ -20,11 +19,12 @@ from serve import create_app
 from toolkit.bundle import Bundle
 from toolkit.inference import Model
 
-FOUND = (
-    np.array([[40, 30, 180, 200], [200, 60, 300, 190], [10, 200, 90, 235]], np.float32),
-    np.array([0.9, 0.6, 0.3], np.float32),
-    np.array([0, 1, 0], np.int64),
-)
+FOUND: dict[str, Any] = {
+    "boxes": np.array([[40, 30, 180, 200], [200, 60, 300, 190], [10, 200, 90, 235]], np.float32),
+    "scores": np.array([0.9, 0.6, 0.3], np.float32),
+    "class_ids": np.array([0, 1, 0], np.int64),
+}
+STAGES = ["decode", "preprocess", "network", "postprocess", "service", "round trip"]
 
 
 class Canned(Model):
@@ -34,7 +34,7 @@ class Canned(Model):
         options = options or self.spec.postprocessing
         if image_size != (240, 320):  # the start-up check has its own pictures
             return super().postprocess(raw, placement, image_size, options)
-        return tuple(values[FOUND[1] >= options.score_threshold] for values in FOUND)
+        return {name: values[FOUND["scores"] >= options.score_threshold] for name, values in FOUND.items()}
 
 
 @pytest.fixture(scope="module")
@@ -43,51 +43,10 @@ def address(tiny_bundle: Path) -> Iterator[str]:
         yield str(client.base_url)
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[WebDriver]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.fail("Chromium or its driver is missing: apt-get install the packages of system-packages.txt")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for each in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1360,1000"):
-        options.add_argument(each)
-    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path / "downloads")})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    window = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    try:
-        yield window
-    finally:
-        window.quit()
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    path = tmp_path / "it's a street.png"
-    rows = np.linspace(60, 220, 240, dtype=np.uint8)[:, None, None]
-    Image.fromarray(np.broadcast_to(rows, (240, 320, 3)).copy()).save(path)
-    return path
-
-
-def open_page(browser: WebDriver, address: str) -> None:
-    browser.get(address)
-    wait_for(lambda: browser.find_element(By.ID, "health").text == "ready")
-    wait_for(lambda: browser.find_element(By.ID, "title").text == "tiny")
-
-
-def give(browser: WebDriver, path: Path) -> None:
-    browser.find_element(By.ID, "file").send_keys(str(path))
-
-
-def rows(browser: WebDriver) -> list[list[str]]:
-    found = browser.find_elements(By.CSS_SELECTOR, "#detections tbody tr")
-    return [[cell.text for cell in row.find_elements(By.TAG_NAME, "td")] for row in found]
-
-
 def inked(browser: WebDriver, x: int, y: int) -> Any:
     """RGBA of the overlay around a place given in pixels of the 320x240 picture: the strongest within 2 pixels."""
     script = """
-    const canvas = document.getElementById("boxes"), scale = canvas.width / 320;
+    const canvas = document.getElementById("overlay"), scale = canvas.width / 320;
     const cut = canvas.getContext("2d").getImageData((arguments[0] - 2) * scale, (arguments[1] - 2) * scale, 5, 5).data;
     let best = [0, 0, 0, 0];
     for (let i = 0; i < cut.length; i += 4) if (cut[i + 3] > best[3]) best = [...cut.slice(i, i + 4)];
@@ -100,7 +59,8 @@ def test_a_picture_gets_boxes_a_table_times_json_and_commands(
     browser: WebDriver, address: str, photo: Path, tmp_path: Path
 ) -> None:
     open_page(browser, address)
-    assert "finds warm, cold" in browser.find_element(By.ID, "about").text
+    assert browser.title == "tiny · detection service"
+    assert "finds warm, cold" in text(browser, "about")
     give(browser, photo)
     wait_for(lambda: len(rows(browser)) == 3)
     assert rows(browser) == [
@@ -108,13 +68,11 @@ def test_a_picture_gets_boxes_a_table_times_json_and_commands(
         ["cold", "0.600", "100 × 130"],
         ["warm", "0.300", "80 × 35"],
     ]
-    assert browser.find_element(By.ID, "count").text == "3 found"
+    assert text(browser, "count") == "3 found"
     assert inked(browser, 40, 120)[3] > 200  # the left side of the first box
     assert inked(browser, 110, 120)[3] == 0  # its middle
     assert inked(browser, 300, 120)[3] > 200  # the right side of the second
-    assert [term.text for term in browser.find_elements(By.CSS_SELECTOR, "#times dt")] == [
-        *("decode", "preprocess", "network", "postprocess", "service", "round trip")
-    ]
+    assert [term.text for term in browser.find_elements(By.CSS_SELECTOR, "#times dt")] == STAGES
     panel = browser.find_element(By.ID, "panel")
     assert '"boxes": [\n    [40, 30, 180, 200],' in panel.text
     browser.find_element(By.ID, "tab-curl").click()
@@ -130,18 +88,19 @@ def test_the_threshold_filters_at_once_as_the_service_would(browser: WebDriver, 
     open_page(browser, address)
     give(browser, photo)
     for threshold, count in (("0.5", 2), ("0.95", 0), ("0.05", 3)):
-        browser.execute_script(
-            "const slider = document.getElementById('threshold'); slider.value = arguments[0];"
-            "slider.dispatchEvent(new Event('input'));",
-            threshold,
-        )
+        slide(browser, threshold)
         wait_for(lambda count=count: len(rows(browser)) == count)
-    browser.execute_script(
-        "const slider = document.getElementById('threshold'); slider.value = 0.95;"
-        "slider.dispatchEvent(new Event('input'));"
-    )
-    assert "Nothing with a score of 0.95 or more" in browser.find_element(By.ID, "empty").text
+    slide(browser, "0.95")
+    assert "Nothing with a score of 0.95 or more" in text(browser, "empty")
     assert inked(browser, 40, 120)[3] == 0
+
+
+def slide(browser: WebDriver, threshold: str) -> None:
+    browser.execute_script(
+        "const slider = document.getElementById('threshold'); slider.value = arguments[0];"
+        "slider.dispatchEvent(new Event('input'));",
+        threshold,
+    )
 
 
 @pytest.mark.parametrize("kind", ["drop", "paste"])
@@ -160,18 +119,18 @@ def test_a_picture_may_be_dropped_or_pasted(browser: WebDriver, address: str, ph
         list(photo.read_bytes()),
     )
     wait_for(lambda: len(rows(browser)) == 3)
-    assert browser.find_element(By.ID, "name").text.startswith("given.png")
+    assert text(browser, "name").startswith("given.png")
 
 
 def test_a_file_that_is_no_picture_shows_the_service_s_sentence(
     browser: WebDriver, address: str, tmp_path: Path, photo: Path
 ) -> None:
-    text = tmp_path / "notes.jpg"
-    text.write_text("not a picture")
+    notes = tmp_path / "notes.jpg"
+    notes.write_text("not a picture")
     open_page(browser, address)
     give(browser, photo)
     wait_for(lambda: len(rows(browser)) == 3)
-    give(browser, text)
+    give(browser, notes)
     alert = browser.find_element(By.ID, "alert")
     wait_for(alert.is_displayed)
     assert "is not a picture" in alert.text
@@ -192,32 +151,46 @@ def test_a_format_that_browsers_cannot_show_is_drawn_by_the_service(
     picture = browser.find_element(By.ID, "picture")
     assert picture.is_displayed()
     assert picture.get_property("naturalWidth") == 320
-    assert inked(browser, 40, 120)[3] == 0  # the boxes are in the picture already
+    assert not browser.find_element(By.ID, "overlay").is_displayed()  # the boxes are in the picture already
+    assert picture.get_attribute("alt") == "scan.tif: 3 detections: warm, cold, warm"
+    slide(browser, "0.5")
+    wait_for(lambda: len(rows(browser)) == 2)
 
 
 def test_the_drawn_picture_can_be_saved(browser: WebDriver, address: str, photo: Path, tmp_path: Path) -> None:
     open_page(browser, address)
     give(browser, photo)
     wait_for(lambda: len(rows(browser)) == 3)
-    browser.find_element(By.ID, "save").click()
+    browser.find_element(By.ID, "save-drawn").click()
     saved = tmp_path / "downloads" / "it's a street.drawn.png"
     wait_for(lambda: saved.is_file() and saved.stat().st_size > 0)  # the browser makes an empty one first
     assert Image.open(saved).size == (320, 240)
 
 
-def test_it_can_be_used_by_keyboard(browser: WebDriver, address: str, photo: Path) -> None:
-    open_page(browser, address)
-    give(browser, photo)
+# What can be reached by keyboard beside the fields that all tasks have.
+FOCUSED = {
+    "detection": ["threshold", "row", "row", "row"],
+    "classification": ["evidence"],
+    "segmentation": ["save-mask"],
+}
+
+
+@pytest.mark.parametrize("task", FOCUSED)
+def test_it_can_be_used_by_keyboard_and_everything_has_a_name(
+    browser: WebDriver, address: str, services: dict[str, str], photo: Path, flag: Path, task: str
+) -> None:
+    open_page(browser, services.get(task, address))
+    give(browser, photo if task == "detection" else flag)
     wait_for(lambda: len(rows(browser)) == 3)
     names = [
         browser.execute_script("arguments[0].focus(); return document.activeElement.id || 'row'", element)
         for element in browser.find_elements(
-            By.CSS_SELECTOR, "#file, #another, #save, #threshold, #tab-json, #copy, #panel, #detections tbody tr"
+            By.CSS_SELECTOR,
+            "#file, #another, #saves button, #controls input, #tab-json, #copy, #panel, #found tbody tr[tabindex]",
         )
     ]
-    assert sorted(names) == sorted(
-        ["file", "another", "save", "threshold", "tab-json", "copy", "panel", "row", "row", "row"]
-    )
+    common = ["file", "another", "save-drawn", "tab-json", "copy", "panel"]
+    assert sorted(names) == sorted([*common, *FOCUSED[task]])
     unnamed = browser.execute_script(
         "return [...document.querySelectorAll('input, button, img, canvas, section')].filter("
         "(each) => !(each.labels?.length || each.textContent.trim() || each.ariaLabel || each.alt"
@@ -233,15 +206,7 @@ def test_a_service_that_is_gone_is_said(browser: WebDriver, tiny_bundle: Path, p
     alert = browser.find_element(By.ID, "alert")
     wait_for(alert.is_displayed)
     assert alert.text == "The service does not answer; is it still running?"
-    wait_for(lambda: browser.find_element(By.ID, "health").text == "no connection")
-
-
-def assert_nothing_went_wrong_or_elsewhere(browser: WebDriver, address: str) -> None:
-    """No error in the console, no address but the service's own."""
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
-    asked = browser.execute_script("return performance.getEntriesByType('resource').map((each) => each.name)")
-    assert asked
-    assert [each for each in asked if not each.startswith((address, "data:", "blob:"))] == []
+    wait_for(lambda: text(browser, "health") == "no connection")
 
 
 def test_the_picture_of_the_start_up_check_is_one_warm_box(browser: WebDriver, address: str, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_apply_writes_into_out() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("kind", "stretch"),
+        ("kind", "squeeze"),
         ("input_size", [416]),
         ("input_size", [0, 416]),
         ("input_size", ["416", 416]),
@@ -81,3 +81,78 @@ def test_wrong_values_are_refused(key: str, value: object) -> None:
 def test_json_gives_an_equal_specification_back() -> None:
     preprocessing = Preprocessing(input_size=(416, 320), color="rgb", mean=(1, 2, 3), center=True)
     assert Preprocessing.model_validate_json(preprocessing.model_dump_json()) == preprocessing
+
+
+def quadrants(height: int, width: int) -> np.ndarray:
+    """Grey levels 40 and 80 above, 120 and 160 below: tells which part of the picture lies where."""
+    picture = np.zeros((height, width, 3), np.uint8)
+    for index, (rows, columns) in enumerate(
+        (slice(row * height // 2, (row + 1) * height // 2), slice(column * width // 2, (column + 1) * width // 2))
+        for row in (0, 1)
+        for column in (0, 1)
+    ):
+        picture[rows, columns] = 40 * (index + 1)
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "scales", "corner"),
+    [
+        # the whole picture, whatever its shape
+        ("stretch", (32, 32), (0.5, 0.25), (0, 0)),
+        ("stretch", (128, 64), (2, 0.5), (0, 0)),
+        # the middle 64x64 of 64x128: 32 columns are cut off on both sides
+        ("crop", (32, 32), (0.5, 0.5), (0, -16)),
+        ("crop", (64, 64), (1, 1), (0, -32)),
+    ],
+)
+def test_stretch_and_crop(
+    kind: str, size: tuple[int, int], scales: tuple[float, float], corner: tuple[int, int]
+) -> None:
+    preprocessing = Preprocessing(kind=kind, input_size=size)
+    result, placement = preprocessing.apply(quadrants(64, 128))
+    assert result.shape == (3, *size)
+    np.testing.assert_allclose(placement, (*scales, *corner), atol=1e-9)
+    # Each quarter of the input shows one quarter of the picture, or of its middle.
+    quarters = result[0, :: size[0] - 1, :: size[1] - 1]
+    np.testing.assert_allclose(quarters, [[40, 80], [120, 160]], atol=1e-3)
+
+
+@pytest.mark.parametrize("color", ["rgb", "bgr"])
+@pytest.mark.parametrize("kind", ["letterbox", "stretch", "crop"])
+def test_a_picture_normalised_by_its_own_levels(kind: str, color: str) -> None:
+    """Brightness and contrast of a channel make no difference, nor does its order among the channels."""
+    random = np.random.default_rng(0)
+    base = random.integers(60, 100, (32, 32, 3)).astype(np.float64)
+    preprocessing = Preprocessing(kind=kind, input_size=(32, 32), color=color, normalize="picture")
+    first, _ = preprocessing.apply(base.astype(np.uint8))
+    other, _ = preprocessing.apply((base * (2, 1, 2) + (10, 40, -60)).astype(np.uint8))
+    np.testing.assert_allclose(first, other, atol=1e-4)
+    np.testing.assert_allclose(first.mean((1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(first.std((1, 2)), 1, atol=1e-5)
+
+
+def test_a_picture_of_one_grey_level_is_not_divided_by_nothing() -> None:
+    result, _ = Preprocessing(input_size=(32, 32), normalize="picture").apply(np.full((32, 32, 3), 77, np.uint8))
+    np.testing.assert_array_equal(result, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "one", "other", "equal"),
+    [
+        ({}, (30, 40), (30, 40), True),
+        ({}, (30, 40), (40, 30), False),
+        ({"center": True}, (30, 40), (30, 40), True),
+        ({"normalize": "picture"}, (30, 40), (30, 40), None),  # the fill follows the picture's own levels
+        ({"kind": "stretch"}, (30, 40), (30, 40), None),  # there is nothing beside it
+    ],
+)
+def test_what_decides_the_area_beside_a_picture(
+    options: dict[str, object], one: tuple[int, int], other: tuple[int, int], equal: bool | None
+) -> None:
+    preprocessing = Preprocessing(input_size=(32, 32), **options)  # type: ignore[arg-type]
+    first, second = preprocessing.border_of(*one), preprocessing.border_of(*other)
+    if equal is None:
+        assert first is second is None
+    else:
+        assert (first == second) is equal

@@ -20,15 +20,16 @@ def zoo() -> None:
     """List the shipped bundles with their numbers."""
     from toolkit.bundle import Bundle
     from toolkit.bundles import find, names
+    from toolkit.evaluation.task import evaluation_task
 
     for name in names():
         bundle = Bundle.open(find(name))
-        numbers = bundle.read_json("metrics.json")["coco"]
+        told = evaluation_task(bundle.task).headline(bundle.read_json("metrics.json"))
         megabytes = len(bundle.network_bytes()) / 1e6
         height, width = bundle.preprocessing.input_size
         typer.echo(
             f"{name} {bundle.version}: {bundle.task}, {', '.join(bundle.labels)}; {width}x{height}, {megabytes:.1f} MB;"
-            f" AP {numbers['AP']:.3f}, AP50 {numbers['AP50']:.3f}; {bundle.spec.licence}"
+            f" {told}; {bundle.spec.licence}"
         )
 
 

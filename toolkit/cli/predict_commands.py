@@ -28,6 +28,10 @@ def predict(
         float | None, typer.Option(help="Overlap above which the weaker box goes, 0 to 1.")
     ] = None,
     max_detections: Annotated[int | None, typer.Option(help="Most boxes in a picture.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="How many of the best classes to list.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Draw where a classifier sees its evidence (with --save).")
+    ] = False,
     batch_size: Annotated[int, typer.Option(help="Pictures that the network takes at once.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
 ) -> None:
@@ -38,9 +42,11 @@ def predict(
     results = loaded.predict(
         inputs,
         batch_size=batch_size,
+        explain=explain,
         score_threshold=score_threshold,
         iou_threshold=iou_threshold,
         max_detections=max_detections,
+        top_k=top_k,
     )
     failed = done = 0
     names = _Names(save)

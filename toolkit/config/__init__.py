@@ -2,39 +2,14 @@
 
 from toolkit.config.explain import explain, schema
 from toolkit.config.load import LoadedConfig, as_overrides, find_config, load_config, parse_config, shipped_configs
-from toolkit.config.schema import (
-    SGD,
-    AdamW,
-    AugmentConfig,
-    BundleConfig,
-    CocoData,
-    Config,
-    DataConfig,
-    DetectionConfig,
-    ModelConfig,
-    PostprocessConfig,
-    PreprocessConfig,
-    ShapesData,
-    TrainConfig,
-    YoloxModel,
-)
+from toolkit.config.schema import ClassificationConfig, Config, DetectionConfig, SegmentationConfig
 
 __all__ = [
-    "SGD",
-    "AdamW",
-    "AugmentConfig",
-    "BundleConfig",
-    "CocoData",
+    "ClassificationConfig",
     "Config",
-    "DataConfig",
     "DetectionConfig",
     "LoadedConfig",
-    "ModelConfig",
-    "PostprocessConfig",
-    "PreprocessConfig",
-    "ShapesData",
-    "TrainConfig",
-    "YoloxModel",
+    "SegmentationConfig",
     "as_overrides",
     "explain",
     "find_config",

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.config import yaml_text
+from toolkit.config.blocks import Block
 from toolkit.config.messages import show
-from toolkit.config.schema import Block
 from toolkit.config.tree import find, literals, node_of
 from toolkit.config.yaml_text import Key
 from toolkit.errors import UserError
@@ -112,7 +112,7 @@ def _seed(data: dict[str, Any], parts: tuple[str, ...]) -> None:
     if data.get(last) is not None:
         return
     data[last] = {}
-    for _, _, info in find(".".join(parts)):
+    for _, info in find(".".join(parts)):
         tag = node_of(info).tag
         if tag and isinstance(info.default, Block):
             data[last] = {tag: literals(type(info.default).model_fields[tag])[0]}

@@ -16,10 +16,11 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from toolkit.config import yaml_text
+from toolkit.config.blocks import LOCATED, ZOO_PREFIX, Block
 from toolkit.config.document import Document, Source, apply, put, read
 from toolkit.config.messages import explained
-from toolkit.config.schema import LOCATED, ZOO_PREFIX, Block, Config
-from toolkit.config.tree import all_keys, find
+from toolkit.config.schema import Config
+from toolkit.config.tree import ROOT, TASK, all_keys, find, tags
 from toolkit.config.yaml_text import Key
 from toolkit.errors import UserError, suggest
 
@@ -151,8 +152,23 @@ def _validate(document: Document) -> Config:
     try:
         return _adapter().validate_json(json.dumps(document.data))
     except ValidationError as error:
-        problems = explained(error.errors(include_url=False), lambda key: str(document.source(key)))
+        errors, fitting = error.errors(include_url=False), _fitting_task(document.data)
+        problems = explained(errors, lambda key: str(document.source(key)), fitting)
         raise UserError(_listing(document, problems)) from None
+
+
+def _fitting_task(data: Mapping[str, Any]) -> str:
+    """Return the only task for which nothing in the data is wrong, at most missing; "" if that is the one it has."""
+    fitting = [task for task in tags(ROOT) if _only_lacks_keys({**data, TASK: task})]
+    return fitting[0] if len(fitting) == 1 and fitting[0] != data.get(TASK) else ""
+
+
+def _only_lacks_keys(data: Mapping[str, Any]) -> bool:
+    try:
+        _adapter().validate_json(json.dumps(data))
+    except ValidationError as error:
+        return all(fault["type"] == "missing" for fault in error.errors(include_url=False))
+    return True
 
 
 def _listing(document: Document, problems: Iterator[tuple[Key, str]]) -> str:
@@ -171,6 +187,8 @@ def _located(block: Block, prefix: Key) -> Iterator[tuple[Key, str]]:
         value = getattr(block, name)
         if isinstance(value, Block):
             yield from _located(value, (*prefix, name))
+        elif LOCATED in info.metadata and isinstance(value, tuple):
+            yield from (((*prefix, name, position), str(path)) for position, path in enumerate(value))
         elif LOCATED in info.metadata and value is not None and not str(value).startswith(ZOO_PREFIX):
             yield (*prefix, name), str(value)
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from toolkit.config.schema import Block
-from toolkit.config.tree import ROOT, Node, all_keys, literals, node_of, tags
+from toolkit.config.blocks import Block
+from toolkit.config.tree import ROOT, TASK, Node, Place, all_keys, any_of, find, literals, node_of, places, tags
 from toolkit.config.yaml_text import Key
 from toolkit.errors import suggest
 
@@ -42,12 +44,43 @@ _EXPECTED = {
 _YAML_1_1_WORDS = {"yes", "no", "on", "off", "y", "n"}
 
 
-def explained(errors: Iterable[ErrorDetails], tag_source: Callable[[Key], str]) -> Iterator[tuple[Key, str]]:
+@dataclass(frozen=True)
+class _At:
+    """Where an error is: the key path without union tags, the block with its last key, and how that was chosen."""
+
+    path: Key
+    owner: type[Block] | None
+    tag: str | None = None  # the key that chose the owner, and the word it chose by
+    word: str = ""
+    task: str = ""
+
+    @property
+    def key(self) -> str:
+        return ".".join(map(str, self.path))
+
+    @property
+    def name(self) -> str:
+        return str(self.path[-1])
+
+    @property
+    def field(self) -> FieldInfo | None:
+        return self.owner.model_fields.get(self.name) if self.owner else None
+
+
+def explained(
+    errors: Iterable[ErrorDetails], tag_source: Callable[[Key], str], fitting: str = ""
+) -> Iterator[tuple[Key, str]]:
     """Yield key path (without union tags) and sentence of every error; ``tag_source`` says where a key was set.
 
-    A required key that is there, but misspelt, is one error and not two.
+    ``fitting`` is the task that the rest of the config is written for, where that is not the one it has. A required
+    key that is there, but misspelt, is one error and not two; a task that all else contradicts is one and not many.
     """
-    found = list(_sentences(errors, tag_source))
+    errors = list(errors)
+    task = errors[0]["loc"][:1]
+    if fitting and task:
+        yield (TASK,), _wrong_task(str(task[0]), fitting)
+        return
+    found = list(_sentences(errors, tag_source, fitting))
     misspelt = {(path[:-1], sentence) for path, sentence in found}
     for path, sentence in found:
         typo = (path[:-1], f"unknown key; did you mean {path[-1]!r}?")
@@ -55,109 +88,131 @@ def explained(errors: Iterable[ErrorDetails], tag_source: Callable[[Key], str]) 
             yield path, sentence
 
 
-def _sentences(errors: Iterable[ErrorDetails], tag_source: Callable[[Key], str]) -> Iterator[tuple[Key, str]]:
+def _wrong_task(task: str, fitting: str) -> str:
+    way_out = f"set it to {fitting!r}, or write the other blocks for {task!r}"
+    return f"everything else here is for {fitting!r}, not for {task!r}; {way_out}"
+
+
+def _sentences(
+    errors: Iterable[ErrorDetails], tag_source: Callable[[Key], str], fitting: str
+) -> Iterator[tuple[Key, str]]:
     lacking: dict[Key, tuple[int, Any]] = {}
     for error in errors:
-        path, owner, node = _resolve(error["loc"])
-        if error["type"] == "missing" and isinstance(path[-1], int):
-            lacking[path[:-1]] = (path[-1] + 1, error["input"])  # they come in order: the last has the length
+        at = _resolve(error["loc"])
+        if error["type"] == "missing" and isinstance(at.path[-1], int):
+            lacking[at.path[:-1]] = (at.path[-1] + 1, error["input"])  # they come in order: the last has the length
             continue
-        yield _explain(error, path, owner, node, tag_source)
+        yield _explain(error, at, tag_source, fitting)
     for path, (count, value) in lacking.items():
         yield path, f"expected {count} values, got {show(value)}"
 
 
-def _resolve(location: tuple[str | int, ...]) -> tuple[Key, type[Block] | None, Node]:
-    """Return the key path without union tags, the block that has its last key, and that block's place (union)."""
+def _resolve(location: tuple[str | int, ...]) -> _At:
+    """Return what pydantic's location means; without a path where the task itself is in doubt."""
+    if not location:
+        return _At((), None)
     steps = iter(location)
-    node, block, path = ROOT, ROOT.choice(next(steps) if ROOT.tag else None), []
-    owner, place = block, node
+    task = next(steps)
+    at = _At((), None, task=str(task))
+    node, word, block = ROOT, task, ROOT.choice(task)
     for step in steps:
-        path.append(step)
-        owner, place = block, node
-        field = block.model_fields.get(str(step)) if block else None
-        node = node_of(field) if field else Node(())
-        block = node.choice(next(steps, None) if node.tag else None)
-    return tuple(path), owner, place
+        at = _At((*at.path, step), block, node.tag, str(word), str(task))
+        node = node_of(at.field) if at.field else Node(())
+        word = next(steps, "") if node.tag else ""
+        block = node.choice(word)
+    return at
 
 
-def _explain(
-    error: ErrorDetails, path: Key, owner: type[Block] | None, place: Node, tag_source: Callable[[Key], str]
-) -> tuple[Key, str]:
-    kind, value = error["type"], error["input"]
+def _explain(error: ErrorDetails, at: _At, tag_source: Callable[[Key], str], fitting: str) -> tuple[Key, str]:
+    kind, value, context = error["type"], error["input"], error.get("ctx", {})
     if kind in ("union_tag_not_found", "union_tag_invalid"):
-        return _tag_error(path, owner, value)
-    if kind == "missing" and owner:
-        return path, _missing(path, owner)
-    if kind == "extra_forbidden" and owner:
-        return path, _unknown(path, owner, place, tag_source)
-    context = error.get("ctx", {})
+        return _tag_error(at, value, tag_source, fitting)
+    if kind == "missing" and at.field:
+        return at.path, _missing(at.key, at.field)
+    if kind == "extra_forbidden" and at.owner:
+        return at.path, _unknown(at, at.owner, tag_source)
     if kind == "value_error":
-        return path, str(context["error"])
+        return at.path, str(context["error"])
     if kind == "literal_error":
-        return path, _not_one_of(value, literals(owner.model_fields[str(path[-1])]) if owner else ())
+        return at.path, _not_one_of(at, value, literals(at.field) if at.field else (), tag_source)
     limits = {name: _number(limit) for name, limit in context.items() if isinstance(limit, (int, float))}
     expected = _EXPECTED[kind].format(**limits) if kind in _EXPECTED else error["msg"]
-    return path, f"expected {expected}, got {show(value)}{_hint(kind, value)}"
+    if at.path[-1] == "[key]":
+        return at.path[:-2], f"expected {expected} before every ':', got {show(value)}"
+    return at.path, f"expected {expected}, got {show(value)}{_hint(kind, value, at.field)}"
 
 
-def _tag_error(path: Key, owner: type[Block] | None, value: Any) -> tuple[Key, str]:
-    field = owner.model_fields[str(path[-1])] if owner else None
-    node = node_of(field) if field else ROOT
-    words, tag = tags(node), str(node.tag)
-    if isinstance(value, dict) and tag in value:
-        return (*path, tag), _not_one_of(value[tag], words)
+def _tag_error(at: _At, value: Any, tag_source: Callable[[Key], str], fitting: str) -> tuple[Key, str]:
+    """Explain why a block could not be chosen: its choosing key is wrong, misspelt or missing."""
+    node = node_of(at.field) if at.field else ROOT
+    tag, given = str(node.tag), value if isinstance(value, dict) else {}
+    here = _At((*at.path, tag), None, task=at.task)
+    if tag in given:
+        return here.path, _not_one_of(here, given[tag], tags(node), tag_source, fitting)
     known = {name for block in node.blocks for name in block.model_fields}
-    for name in value if isinstance(value, dict) else ():
+    for name in given:
         if name not in known and suggest(name, known) == suggest(tag, [tag]):
-            return (*path, name), f"unknown key; did you mean {tag!r}?"
-    return (*path, tag), _missing((*path, tag), node.blocks[0], words)
+            return (*at.path, name), f"unknown key; did you mean {tag!r}?"
+    return here.path, _missing(here.key, node.blocks[0].model_fields[tag], tags(node), fitting)
 
 
-def _missing(path: Key, owner: type[Block], words: tuple[str, ...] = ()) -> str:
-    key, field = ".".join(map(str, path)), owner.model_fields[str(path[-1])]
-    node = node_of(field)
+def _missing(key: str, field: FieldInfo, words: tuple[str, ...] = (), fitting: str = "") -> str:
+    node, meaning = node_of(field), _meaning(field.description)
     if node.blocks:
         tag = node.tag or next((name for name, inner in node.blocks[0].model_fields.items() if inner.is_required()), "")
-        return f"required block is missing ({_meaning(field.description)}); add it, beginning with its key {tag!r}"
+        return f"required block is missing ({meaning}); add it, beginning with its key {tag!r}"
     words = words or literals(field)
     if words:
-        return f"required key is missing; set it to {_either(words)}, or give {key}={words[0]} on the command line"
+        example = fitting or words[0]
+        return f"required key is missing; set it to {_either(words)}, or give {key}={example} on the command line"
     example = (field.examples or ["..."])[0]
-    meaning = _meaning(field.description)
     return f"required key is missing ({meaning}); set it, or give {key}={example} on the command line"
 
 
-def _unknown(path: Key, owner: type[Block], place: Node, tag_source: Callable[[Key], str]) -> str:
-    name = str(path[-1])
-    others = [block for block in place.blocks if block is not owner and name in block.model_fields]
-    if others and place.tag:
-        return _of_another(path, owner, others[0], place.tag, tag_source)
-    elsewhere = [key for key in all_keys() if key.rpartition(".")[2] == name]
+def _unknown(at: _At, owner: type[Block], tag_source: Callable[[Key], str]) -> str:
+    having = [place for place in places([str(part) for part in at.path[:-1]]) if at.name in place.fields]
+    siblings = [place for place in having if place.task == at.task]
+    if siblings:
+        return _of_another_choice(at, owner, siblings, tag_source)
+    if having:
+        tasks = _either(place.task for place in having)
+        return f"unknown key for task {at.task!r} (set by {tag_source((TASK,))}), it belongs to {tasks}; remove it"
+    if "." in at.name and find(at.key):
+        block, _, name = at.key.rpartition(".")
+        return f"unknown key; keys with dots are for the command line, write {name!r} into the block {block!r}"
+    config = ROOT.choice(at.task)
+    elsewhere = [key for key in all_keys(Node((config,) if config else ())) if key.rpartition(".")[2] == at.name]
     if len(elsewhere) == 1:
         return f"unknown key; did you mean {elsewhere[0]!r}?"
-    near = suggest(name, owner.model_fields) or f"; the keys here are {', '.join(owner.model_fields)}"
+    near = suggest(at.name, owner.model_fields) or f"; the keys here are {', '.join(owner.model_fields)}"
     return f"unknown key{near}"
 
 
-def _of_another(path: Key, owner: type[Block], other: type[Block], tag: str, source: Callable[[Key], str]) -> str:
-    block = ".".join(map(str, path[:-1]))
-    mine, theirs = (literals(member.model_fields[tag])[0] for member in (owner, other))
-    who = source((*path[:-1], tag))
+def _of_another_choice(at: _At, owner: type[Block], having: list[Place], tag_source: Callable[[Key], str]) -> str:
+    block = ".".join(map(str, at.path[:-1]))
+    others = _either(word for place in having for word in place.choices[-1][1])
+    more = ", ..." if sum(info.is_required() for info in owner.model_fields.values()) > 1 else ""
     return (
-        f"unknown key for {tag} {mine!r} (set by {who}), it belongs to {theirs!r}; "
-        f"remove it, or give the whole block as {block}={{{tag}: {mine}}}"
+        f"unknown key for {at.tag} {at.word!r} (set by {tag_source((*at.path[:-1], str(at.tag)))}), it belongs to "
+        f"{others}; remove it, or give the whole block as {block}={{{at.tag}: {at.word}{more}}}"
     )
 
 
-def _not_one_of(value: Any, words: tuple[str, ...]) -> str:
-    got = repr(value) if isinstance(value, str) else show(value)
-    return f"expected {_either(words)}, got {got}{suggest(value, words) if isinstance(value, str) else ''}"
+def _not_one_of(
+    at: _At, value: Any, words: tuple[str, ...], tag_source: Callable[[Key], str], fitting: str = ""
+) -> str:
+    got = f"expected {_either(words)}, got {repr(value) if isinstance(value, str) else show(value)}"
+    if not isinstance(value, str):
+        return got
+    tasks = [place.task for place, field in find(at.key) if value in literals(field)] if at.task else []
+    if tasks:
+        return f"{got}, which belongs to task {_either(tasks)} (this one is {at.task!r}, set by {tag_source((TASK,))})"
+    near = suggest(value, words)
+    return f"{got}{near or (f'; everything else here is for {fitting!r}' if fitting else '')}"
 
 
-def _either(words: tuple[str, ...]) -> str:
-    quoted = [repr(word) for word in words]
-    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"
+def _either(words: Iterable[str]) -> str:
+    return any_of([repr(word) for word in dict.fromkeys(words)])
 
 
 def _meaning(description: str | None) -> str:
@@ -182,11 +237,11 @@ def show(value: Any) -> str:
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({kind})"
 
 
-def _hint(kind: str, value: Any) -> str:
+def _hint(kind: str, value: Any, field: FieldInfo | None) -> str:
     if kind == "bool_type" and str(value).lower() in _YAML_1_1_WORDS:
         return "; write true or false"
     if kind == "string_type" and isinstance(value, (bool, int, float)):
         return "; put it in quotes to make it text"
-    if kind.startswith("model") and value is None:
+    if kind.startswith("model") and value is None and field and not field.is_required():
         return "; leave it out to take the defaults"
     return ""

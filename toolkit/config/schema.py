@@ -1,165 +1,44 @@
 """What a config may say: every key with its type, bounds, default and meaning. Data only, no behaviour.
 
-The schema is the registry: a new model, data format or optimizer is one more member of a union on its literal name.
+The schema is the registry: a new model or optimizer is one more member of a union on its literal name, a new task one
+more member of `Config`. The ``data`` blocks stand in `data_blocks`, the ``model`` blocks in
+`model_blocks`.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
-
-class Block(BaseModel):
-    """A block of keys: read-only, no unknown key, no silent conversion, no infinite number."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
-
-
-class Located:
-    """Marks a field that names a file: relative to its YAML, or in an override to the working directory."""
-
-
-LOCATED = Located()
-ZOO_PREFIX = "zoo:"
-
-
-def _not_empty(value: object) -> object:
-    if value == "":
-        raise ValueError("expected a path, got an empty text")
-    return value
-
-
-def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
-    if pair[0] > pair[1]:
-        raise ValueError(f"expected [smallest, largest], got {list(pair)}")
-    return pair
-
-
-def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"expected every name once, got {', '.join(map(repr, twice))} more than once")
-    return names
-
-
-def _one_transform(entry: dict[str, Any]) -> dict[str, Any]:
-    if len(entry) != 1:
-        raise ValueError(f"expected one transform, as in '- HorizontalFlip: {{p: 0.5}}', got {len(entry)} keys")
-    return entry
-
-
-FilePath = Annotated[Path, BeforeValidator(_not_empty)]
-Name = Annotated[str, Field(min_length=1)]
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-CountOrZero = Annotated[int, Field(ge=0)]
-PictureSide = Annotated[int, Field(ge=32, le=4096)]
-InputSide = Annotated[int, Field(ge=32, le=4096, multiple_of=32)]
-Transform = Annotated[dict[str, dict[str, Any]], AfterValidator(_one_transform)]
-
-
-class DataCommon(Block):
-    """The keys that every data format has."""
-
-    format: str = Field(description="How the data is stored.")
-    val_fraction: float = Field(
-        default=0.1, gt=0, lt=1, description="Share of the pictures held out for validation, between 0 and 1."
-    )
-    on_fault: Literal["stop", "skip"] = Field(
-        default="stop",
-        description="What to do about broken pictures and labels: stop lists them all and ends, skip records them and "
-        "goes on without them.",
-    )
-    cache_mb: CountOrZero = Field(
-        default=2048, description="Memory for decoded pictures, in megabytes; what does not fit is decoded again."
-    )
-    workers: Annotated[int, Field(ge=0, le=256)] = Field(
-        default=0,
-        description="Processes that prepare batches beside the training; 0 prepares them inside it.",
-    )
-
-
-class CocoData(DataCommon):
-    """Boxes in COCO's format: a folder of pictures and one annotations.json."""
-
-    format: Literal["coco"] = Field(description="How the data is stored; coco: pictures and one JSON file of boxes.")
-    root: Annotated[FilePath, LOCATED] = Field(
-        description="Folder of the data set, with the annotation file and the pictures in it.",
-        examples=["/your/pictures"],
-    )
-    annotations: FilePath = Field(
-        default=Path("annotations.json"), description="Annotation file in COCO's format, relative to data.root."
-    )
-    images: FilePath = Field(
-        default=Path("images"),
-        description="Folder of the pictures that the annotations name, relative to data.root.",
-    )
-    splits: Annotated[FilePath | None, LOCATED] = Field(
-        default=None,
-        description="CSV file with the columns image, split (train, val or test) and optionally group; it takes the "
-        "place of val_fraction.",
-    )
-    check_groups: bool = Field(
-        default=True,
-        description="Whether a group of the split file that stands in two splits is a fault; false where the file puts "
-        "them so on purpose.",
-    )
-    classes: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_distinct)] | None = Field(
-        default=None,
-        description="Class names to learn, matched to the annotation file by name; null takes all of its categories, "
-        "in the order of their ids.",
-    )
-
-
-class ShapesData(DataCommon):
-    """Pictures of coloured shapes that the toolkit draws itself: to try everything without a data set."""
-
-    format: Literal["shapes"] = Field(description="How the data is stored; shapes: the toolkit draws it first.")
-    root: Annotated[FilePath | None, LOCATED] = Field(
-        default=None,
-        description="Folder to draw into; null is runs/shapes-<pictures>-<size>-<seed> in the working directory.",
-    )
-    pictures: Annotated[int, Field(ge=2, le=100_000)] = Field(default=240, description="How many pictures to draw.")
-    size: tuple[PictureSide, PictureSide] = Field(
-        default=(320, 320), description="Size of a drawn picture as [height, width], in pixels."
-    )
-    val_fraction: float = Field(
-        default=0.2, gt=0, lt=1, description="Share of the pictures held out for validation, between 0 and 1."
-    )
-    seed: Seed = Field(default=0, description="Seed of the drawing; the same seed draws the same pictures.")
-
-
-class YoloxModel(Block):
-    """YOLOX: anchor-free one-stage detectors (Ge et al. 2021)."""
-
-    name: Literal["yolox_nano", "yolox_tiny", "yolox_s"] = Field(
-        description="Network to train; nano is the fastest, s the most accurate."
-    )
-    input_size: tuple[InputSide, InputSide] = Field(
-        default=(416, 416), description="Size the network sees as [height, width], in pixels; multiples of 32."
-    )
-    init: Annotated[Name | None, LOCATED] = Field(
-        default=None,
-        description="Weights to start from: zoo:NAME, a bundle, a run folder or a .safetensors file; null starts from "
-        "random weights.",
-        examples=["zoo:mask_detection"],
-    )
+from toolkit.config.blocks import (
+    Block,
+    Count,
+    CountOrZero,
+    Fraction,
+    Name,
+    NotNegative,
+    Positive,
+    Seed,
+    Transform,
+    ascending,
+)
+from toolkit.config.data_blocks import BoxesConfig, DataCommon, LabelsConfig, MasksConfig
+from toolkit.config.model_blocks import Classifier, Detector, ModelBlock, Segmenter
 
 
 class PreprocessConfig(Block):
     """How a picture becomes the network's input; training, evaluation and service all read this."""
 
-    kind: Literal["letterbox"] = Field(
-        default="letterbox", description="letterbox: scaled to fit with its aspect ratio kept, the rest filled."
-    )
+    kind: str = Field(default="letterbox", description="How the picture is fitted to the network's input.")
     color: Literal["rgb", "bgr"] = Field(default="bgr", description="Order of the colour channels the network sees.")
     fill: Annotated[int, Field(ge=0, le=255)] = Field(
         default=114, description="Grey level (0 to 255) of the area beside the picture."
+    )
+    normalize: Literal["fixed", "picture"] = Field(
+        default="fixed",
+        description="fixed: mean and std as given below; picture: each picture's own, so that brightness and contrast "
+        "of the camera do not matter.",
     )
     mean: tuple[float, float, float] = Field(
         default=(0.0, 0.0, 0.0),
@@ -169,6 +48,54 @@ class PreprocessConfig(Block):
         default=(1.0, 1.0, 1.0), description="Each channel is then divided by it, in grey levels."
     )
     center: bool = Field(default=False, description="Place the picture in the middle of the input, not top left.")
+
+
+class DetectorPreprocess(PreprocessConfig):
+    """Preprocessing of detectors: by default the plain grey levels that YOLOX's published weights expect."""
+
+    kind: Literal["letterbox", "stretch"] = Field(
+        default="letterbox",
+        description="letterbox: scaled to fit with its aspect ratio kept, the rest filled; stretch: scaled to the "
+        "input's height and width, whatever its own.",
+    )
+
+
+# The mean and standard deviation of ImageNet's pictures, which every published classifier of it was trained with.
+IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+
+
+class ClassifierPreprocess(PreprocessConfig):
+    """Preprocessing of classifiers: by default the whole picture, normalised as ImageNet's networks expect."""
+
+    kind: Literal["letterbox", "stretch", "crop"] = Field(
+        default="stretch",
+        description="stretch: the whole picture scaled to the input's height and width; crop: the largest middle part "
+        "of the input's shape; letterbox: the whole picture with its aspect ratio kept, the rest filled.",
+    )
+    color: Literal["rgb", "bgr"] = Field(default="rgb", description="Order of the colour channels the network sees.")
+    mean: tuple[float, float, float] = Field(
+        default=IMAGENET_MEAN, description="Subtracted from each channel, in grey levels (0 to 255)."
+    )
+    std: tuple[Positive, Positive, Positive] = Field(
+        default=IMAGENET_STD, description="Each channel is then divided by it, in grey levels."
+    )
+
+
+class SegmenterPreprocess(PreprocessConfig):
+    """Preprocessing of segmentation networks: normalised as classifiers have it, but the whole picture as it is."""
+
+    kind: Literal["letterbox", "stretch"] = Field(
+        default="letterbox",
+        description="letterbox: scaled to fit with its aspect ratio kept, the rest filled; stretch: scaled to the "
+        "input's height and width, whatever its own.",
+    )
+    color: Literal["rgb", "bgr"] = Field(default="rgb", description="Order of the colour channels the network sees.")
+    mean: tuple[float, float, float] = Field(
+        default=IMAGENET_MEAN, description="Subtracted from each channel, in grey levels (0 to 255)."
+    )
+    std: tuple[Positive, Positive, Positive] = Field(
+        default=IMAGENET_STD, description="Each channel is then divided by it, in grey levels."
+    )
 
 
 class MosaicConfig(Block):
@@ -182,17 +109,15 @@ class ZoomConfig(Block):
     """Pictures scaled so that a chosen object has a chosen size."""
 
     probability: Fraction = Field(default=0.8, description="Share of the training pictures that are zoomed.")
-    object_size: Annotated[tuple[Positive, Positive], AfterValidator(_ascending)] = Field(
+    object_size: Annotated[tuple[Positive, Positive], AfterValidator(ascending)] = Field(
         default=(24.0, 350.0),
         description="[Smallest, largest] side that the chosen object gets, in pixels at the network's input.",
     )
 
 
-class AugmentConfig(Block):
+class AugmentCommon(Block):
     """Random changes of the training pictures; validation and service never see them."""
 
-    mosaic: MosaicConfig = Field(default=MosaicConfig(), description="Four training pictures put into one.")
-    zoom: ZoomConfig = Field(default=ZoomConfig(), description="Training pictures zoomed to objects of many sizes.")
     oversample_rare: Annotated[float, Field(ge=0, le=2)] = Field(
         default=0.0,
         description="How much oftener pictures with rare classes are drawn: exponent of the inverse class frequency, "
@@ -200,6 +125,51 @@ class AugmentConfig(Block):
     )
     albumentations: tuple[Transform, ...] = Field(
         default=(), description="Transforms of the albumentations library in their order, each as Name: {options}."
+    )
+
+
+class DetectionAugment(AugmentCommon):
+    """Random changes of the pictures that a detector is trained on."""
+
+    mosaic: MosaicConfig = Field(default=MosaicConfig(), description="Four training pictures put into one.")
+    zoom: ZoomConfig = Field(default=ZoomConfig(), description="Training pictures zoomed to objects of many sizes.")
+
+
+class MixConfig(Block):
+    """Two pictures in one, with a label between theirs."""
+
+    probability: Fraction = Field(default=0.0, description="Share of the training pictures that are mixed.")
+    alpha: Positive = Field(
+        default=0.2, description="Both parameters of the beta distribution that draws the share of the first picture."
+    )
+
+
+class ClassificationAugment(AugmentCommon):
+    """Random changes of the pictures that a classifier is trained on."""
+
+    mixup: MixConfig = Field(default=MixConfig(), description="Two pictures laid over each other (Zhang et al., 2018).")
+    cutmix: MixConfig = Field(
+        default=MixConfig(alpha=1.0), description="A box of one picture put into another (Yun et al., 2019)."
+    )
+
+
+class CropConfig(Block):
+    """Crops to what is labelled."""
+
+    probability: Fraction = Field(
+        default=0.0, description="Share of the training pictures that are cropped to their labelled part."
+    )
+    margin: Annotated[tuple[NotNegative, NotNegative], AfterValidator(ascending)] = Field(
+        default=(0.0, 0.4),
+        description="[Smallest, largest] margin around that part, as a share of its height and width.",
+    )
+
+
+class SegmentationAugment(AugmentCommon):
+    """Random changes of the pictures that a segmentation network is trained on."""
+
+    crop_to_labels: CropConfig = Field(
+        default=CropConfig(), description="Training pictures cropped to everything that is not background."
     )
 
 
@@ -262,7 +232,7 @@ class TrainConfig(Block):
     threads: Count | None = Field(default=None, description="CPU threads to use; null leaves it to the libraries.")
 
 
-class PostprocessConfig(Block):
+class DetectionPostprocess(Block):
     """What the bundle does with the network's output; evaluation uses its own low threshold."""
 
     score_threshold: Fraction = Field(default=0.25, description="Boxes with a lower score are dropped.")
@@ -271,6 +241,51 @@ class PostprocessConfig(Block):
         description="Of two boxes of a class with a higher IoU than this, the lower score is dropped.",
     )
     max_detections: Count = Field(default=300, description="Most boxes kept in one picture.")
+
+
+class ClassificationPostprocess(Block):
+    """What the bundle does with the network's output."""
+
+    top_k: Count = Field(default=5, description="How many of the best classes an answer lists.")
+
+
+class SegmentationPostprocess(Block):
+    """What the bundle does with the network's output, and how it is measured."""
+
+    regions: dict[Name, tuple[Name, ...]] = Field(
+        default={},
+        description="Classes that are measured together, by the region's name: {lung: [lung, lesion]} counts lesions "
+        "as lung too.",
+    )
+
+
+class ClassificationLoss(Block):
+    """What the training of a classifier minimises: cross-entropy."""
+
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="Share of the label spread evenly over all classes."
+    )
+    class_weights: Literal["none", "balanced"] = Field(
+        default="none", description="balanced: errors on rare classes weigh more, by the inverse class frequency."
+    )
+    focal_gamma: Positive | None = Field(
+        default=None,
+        description="Exponent that lets easy pictures weigh less (focal loss of Lin et al., 2017); null is off.",
+    )
+
+
+class SegmentationLoss(Block):
+    """What the training of a segmentation network minimises: a loss of pixels plus Dice."""
+
+    kind: Literal["ce", "bce", "focal"] = Field(
+        default="ce",
+        description="Loss of pixels: ce compares the classes with each other, bce judges each alone, focal lets easy "
+        "pixels weigh less.",
+    )
+    dice_weight: NotNegative = Field(default=1.0, description="Weight of the soft Dice loss beside it; 0 is off.")
+    class_weights: tuple[Positive, ...] | None = Field(
+        default=None, description="Weight of each class in the loss of pixels, in the order of the classes; null is 1."
+    )
 
 
 class BundleConfig(Block):
@@ -284,34 +299,82 @@ class BundleConfig(Block):
     flaws: tuple[str, ...] = Field(default=(), description="Known weaknesses, a line for each.")
 
 
-DataConfig = Annotated[CocoData | ShapesData, Field(discriminator="format")]
-# A second architecture makes this a union: Annotated[YoloxModel | NextModel, Field(discriminator="name")].
-ModelConfig = YoloxModel
-
-
-class DetectionConfig(Block):
-    """Everything that makes an object detector."""
+class CommonConfig(Block):
+    """The blocks that every task has, in their order; each task narrows those that differ."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] = Field(
-        description="Name of the model and of its run folder: letters, digits, _ and -.", examples=["my_detector"]
+        description="Name of the model and of its run folder: letters, digits, _ and -.", examples=["my_model"]
     )
-    task: Literal["detection"] = Field(description="What to learn; detection: boxes with a class.")
+    task: str = Field(description="What to learn.")
     seed: Seed = Field(default=0, description="Seed of everything random in splitting and training.")
-    data: DataConfig = Field(description="The pictures and their labels.")
-    model: ModelConfig = Field(description="The network and the weights it starts from.")
+    data: DataCommon = Field(description="The pictures and their labels.")
+    model: ModelBlock = Field(description="The network and the weights it starts from.")
     preprocess: PreprocessConfig = Field(
         default=PreprocessConfig(),
         description="How a picture becomes the network's input, in training and service.",
     )
-    augment: AugmentConfig = Field(default=AugmentConfig(), description="Random changes of the training pictures.")
+    augment: AugmentCommon = Field(default=AugmentCommon(), description="Random changes of the training pictures.")
     train: TrainConfig = Field(default=TrainConfig(), description="How long and how to train.")
-    postprocess: PostprocessConfig = Field(
-        default=PostprocessConfig(), description="Which boxes the bundle gives back, unless a call says otherwise."
-    )
+    postprocess: Block = Field(description="What the bundle gives back, unless a call says otherwise.")
     bundle: BundleConfig = Field(
         default=BundleConfig(), description="What the bundle and its card say about the model."
     )
 
 
-# A second task makes this a union: Annotated[DetectionConfig | NextConfig, Field(discriminator="task")].
-Config = DetectionConfig
+class DetectionConfig(CommonConfig):
+    """Everything that makes an object detector."""
+
+    task: Literal["detection"] = Field(description="What to learn; detection: boxes with a class.")
+    data: BoxesConfig = Field(description="The pictures and their labels.")
+    model: Detector = Field(description="The network and the weights it starts from.")
+    preprocess: DetectorPreprocess = Field(
+        default=DetectorPreprocess(),
+        description="How a picture becomes the network's input, in training and service.",
+    )
+    augment: DetectionAugment = Field(
+        default=DetectionAugment(), description="Random changes of the training pictures."
+    )
+    postprocess: DetectionPostprocess = Field(
+        default=DetectionPostprocess(), description="Which boxes the bundle gives back, unless a call says otherwise."
+    )
+
+
+class ClassificationConfig(CommonConfig):
+    """Everything that makes a classifier of whole pictures."""
+
+    task: Literal["classification"] = Field(description="What to learn; classification: a class for each picture.")
+    data: LabelsConfig = Field(description="The pictures and their labels.")
+    model: Classifier = Field(description="The network and the weights it starts from.")
+    preprocess: ClassifierPreprocess = Field(
+        default=ClassifierPreprocess(),
+        description="How a picture becomes the network's input, in training and service.",
+    )
+    augment: ClassificationAugment = Field(
+        default=ClassificationAugment(), description="Random changes of the training pictures."
+    )
+    loss: ClassificationLoss = Field(default=ClassificationLoss(), description="What the training minimises.")
+    postprocess: ClassificationPostprocess = Field(
+        default=ClassificationPostprocess(), description="What the bundle gives back, unless a call says otherwise."
+    )
+
+
+class SegmentationConfig(CommonConfig):
+    """Everything that makes a segmentation network."""
+
+    task: Literal["segmentation"] = Field(description="What to learn; segmentation: a class for each pixel.")
+    data: MasksConfig = Field(description="The pictures and their labels.")
+    model: Segmenter = Field(description="The network and the weights it starts from.")
+    preprocess: SegmenterPreprocess = Field(
+        default=SegmenterPreprocess(),
+        description="How a picture becomes the network's input, in training and service.",
+    )
+    augment: SegmentationAugment = Field(
+        default=SegmentationAugment(), description="Random changes of the training pictures."
+    )
+    loss: SegmentationLoss = Field(default=SegmentationLoss(), description="What the training minimises.")
+    postprocess: SegmentationPostprocess = Field(
+        default=SegmentationPostprocess(), description="What the bundle gives back and how it is measured."
+    )
+
+
+Config = Annotated[DetectionConfig | ClassificationConfig | SegmentationConfig, Field(discriminator="task")]

@@ -1,4 +1,4 @@
-"""Draws one picture of shapes with its true boxes. Where the files go is not decided here."""
+"""Draws one picture of shapes with its true boxes and classes. Where the files go is not decided here."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ CLASS_NAMES = ("circle", "square", "triangle")
 MOST_OBJECTS = 6
 # Sides as shares of the picture's shorter side: small and large objects, each visible at a 320 px picture.
 SMALLEST, LARGEST = 0.08, 0.45
+# A lone shape, whose class is the picture's, is never so small that it cannot be told.
+LONE_SMALLEST, LONE_LARGEST = 0.3, 0.8
 # A shape may cover others, but half of each must stay to be seen.
 LEAST_VISIBLE = 0.5
 # Mean distance in grey levels to the ground, so that a shape can be told from it.
@@ -23,12 +25,20 @@ SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 
 @dataclass
 class Scene:
-    """``image`` RGB uint8 [H,W,3]; ``boxes`` whole pixels [x, y, width, height], also of what is covered."""
+    """``image`` RGB uint8 [H,W,3]; ``boxes`` whole pixels [x, y, width, height], also of what is covered.
+
+    ``owner`` int16 [H,W] is the position of the shape that is seen at each pixel, -1 where it is the ground.
+    """
 
     image: NDArray[np.uint8]
+    owner: NDArray[np.int16]
     boxes: list[list[int]] = field(default_factory=list)
     class_ids: list[int] = field(default_factory=list)
     areas: list[int] = field(default_factory=list)  # pixels of each whole shape
+
+    def mask(self) -> NDArray[np.uint8]:
+        """Class ids uint8 [H,W]: 0 is the ground, k + 1 the class k."""
+        return np.array([0, *(class_id + 1 for class_id in self.class_ids)], np.uint8)[self.owner + 1]
 
 
 def draw_scene(size: tuple[int, int], seed: int, index: int) -> Scene:
@@ -37,14 +47,31 @@ def draw_scene(size: tuple[int, int], seed: int, index: int) -> Scene:
     The class of the first shape goes round, so that even a few pictures have every class.
     """
     random = np.random.default_rng([seed, index])
-    scene = Scene(_ground(size, random))
-    owner = np.full(size, -1, np.int16)  # which shape is seen at each pixel
+    scene = _empty_scene(size, random)
     for number in range(0 if index % 7 == 6 else int(random.integers(1, MOST_OBJECTS + 1))):
         class_id = index % len(CLASS_NAMES) if number == 0 else int(random.integers(len(CLASS_NAMES)))
-        _place(scene, owner, class_id, random)
-    noise = random.standard_normal((*size, 3), np.float32) * np.float32(random.uniform(2, 10))
-    scene.image = np.clip(scene.image + noise, 0, 255).astype(np.uint8)
+        _place(scene, class_id, (SMALLEST, LARGEST), random)
+    _add_noise(scene, random)
     return scene
+
+
+def draw_lone_shape(size: tuple[int, int], seed: int, index: int) -> Scene:
+    """Picture number ``index`` of (height, width) with one shape, whose class goes round."""
+    random = np.random.default_rng([seed, index])
+    scene = _empty_scene(size, random)
+    while not scene.boxes:  # a large shape seldom lies inside the picture
+        _place(scene, index % len(CLASS_NAMES), (LONE_SMALLEST, LONE_LARGEST), random)
+    _add_noise(scene, random)
+    return scene
+
+
+def _empty_scene(size: tuple[int, int], random: np.random.Generator) -> Scene:
+    return Scene(_ground(size, random), np.full(size, -1, np.int16))
+
+
+def _add_noise(scene: Scene, random: np.random.Generator) -> None:
+    noise = random.standard_normal(scene.image.shape, np.float32) * np.float32(random.uniform(2, 10))
+    scene.image = np.clip(scene.image + noise, 0, 255).astype(np.uint8)
 
 
 def _ground(size: tuple[int, int], random: np.random.Generator) -> NDArray[np.uint8]:
@@ -63,13 +90,17 @@ def _ground(size: tuple[int, int], random: np.random.Generator) -> NDArray[np.ui
     return image
 
 
-def _place(scene: Scene, owner: NDArray[np.int16], class_id: int, random: np.random.Generator) -> None:
-    """Draw one shape where it leaves enough of the others to be seen; after some attempts, none."""
+def _place(scene: Scene, class_id: int, shares: tuple[float, float], random: np.random.Generator) -> None:
+    """Draw one shape where it leaves enough of the others to be seen; after some attempts, none.
+
+    ``shares`` are the smallest and largest side as shares of the picture's shorter one.
+    """
+    owner = scene.owner
     height, width = owner.shape
     areas = np.bincount(owner[owner >= 0], minlength=len(scene.boxes))
     for _ in range(ATTEMPTS):
         # Small sides are as frequent as large ones on a logarithmic scale.
-        side = min(height, width) * np.exp(random.uniform(np.log(SMALLEST), np.log(LARGEST)))
+        side = min(height, width) * np.exp(random.uniform(*np.log(shares)))
         outline = _outline(class_id, float(side), (height, width), random)
         x, y, w, h = cv2.boundingRect(np.round(outline).astype(np.int32))
         if x < 0 or y < 0 or x + w > width or y + h > height:

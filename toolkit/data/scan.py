@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from toolkit import images
 from toolkit.data.table import Progress
 from toolkit.errors import PictureError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -34,15 +38,20 @@ def scan_picture(path: Path) -> Scanned:
     return Scanned((height, width), hashlib.sha256(data).hexdigest())
 
 
-def scan_pictures(paths: Sequence[Path], progress: Progress | None = None) -> list[Scanned]:
-    """Scan in threads (OpenCV and hashlib let go of the interpreter's lock); one result per path, in order."""
-    results: list[Scanned] = []
+def in_threads(
+    work: Callable[[Item], Result], items: Sequence[Item], label: str, progress: Progress | None = None
+) -> Iterator[Result]:
+    """Yield ``work(item)`` for each item, in order; OpenCV, Pillow and hashlib let go of the interpreter's lock."""
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
-        for result in pool.map(scan_picture, paths):
-            results.append(result)
+        for done, result in enumerate(pool.map(work, items), 1):
+            yield result
             if progress:
-                progress("checking pictures", len(results), len(paths))
+                progress(label, done, len(items))
     finally:
         pool.shutdown(cancel_futures=True)  # an interrupt need not wait for the rest
-    return results
+
+
+def scan_pictures(paths: Sequence[Path], progress: Progress | None = None) -> list[Scanned]:
+    """Scan in threads; one result per path, in order."""
+    return list(in_threads(scan_picture, paths, "checking pictures", progress))

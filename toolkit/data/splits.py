@@ -1,16 +1,18 @@
-"""Who trains and who is held out: read from a CSV or drawn by seed, and never one group or picture in two splits."""
+"""Who trains and who is held out: as a CSV or the data says, or drawn by seed, and never a group or picture in two."""
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+from toolkit.data.csv_file import read_csv
+from toolkit.data.draw_splits import draw_held_out
 from toolkit.data.fault_log import FaultLog, shown
+from toolkit.data.listing import Entry, Listing, Settings
 from toolkit.data.table import SPLITS
 from toolkit.errors import suggest
 
@@ -20,41 +22,144 @@ SUGGESTIONS = 20
 
 @dataclass(frozen=True)
 class Row:
-    """Where one picture belongs."""
+    """Where one picture belongs; ``group`` and ``source`` are "" where nothing is said."""
 
     split: str
-    group: str
+    group: str = ""
     source: str = ""
 
 
 @dataclass(frozen=True)
 class Found:
-    """The pictures to be split: how messages show them, the hash of each usable one, and the file that lists them."""
+    """``listing`` as the labels say; of each usable picture the file's hash (``digests``), and what a drawn split is
+    balanced by (``strata``, the class; "" where not told).
+    """
 
-    shown: Mapping[str, str]
+    listing: Listing[Any]
     digests: Mapping[str, str]
-    listed_in: str
-    refused: frozenset[str] = frozenset()  # names that the file lists, but whose entries are faults already
+    strata: Mapping[str, str]
+
+    @cached_property
+    def entries(self) -> dict[str, Entry[Any]]:
+        return {entry.name: entry for entry in self.listing.entries}
+
+    @cached_property
+    def told(self) -> set[str]:
+        """The splits that the data itself speaks of."""
+        return {entry.split for entry in self.listing.entries if not entry.pinned} - {""}
 
 
-def listed_splits(path: Path, found: Found, log: FaultLog, *, check_groups: bool = True) -> dict[str, Row]:
-    """The row of each usable picture as the CSV at ``path`` says, less those that a held-out picture forbids.
+def assign_splits(found: Found, settings: Settings, log: FaultLog) -> dict[str, Row]:
+    """The row of each usable picture, less those that a held-out picture forbids; each row has a group.
 
-    Of a group in two splits (unless ``check_groups`` is off) and of identical files in two splits, those in the split
+    A split file goes before what the data says; without both, or without a word about val, train and val are drawn.
+    """
+    entries = found.entries
+    if settings.whole:
+        return {name: _filled(Row(entries[name].split or "train"), entries[name]) for name in found.digests}
+    if settings.splits is not None:
+        rows = _listed(settings.splits, found, log)
+    else:
+        rows = {name: Row(entry.split) for name, entry in entries.items() if entry.split}
+    rows |= {name: Row(entry.split) for name, entry in entries.items() if entry.pinned}
+    rows = {name: _filled(rows[name], entries[name]) for name in found.digests if name in rows}
+    if settings.splits is None and "val" not in found.told:
+        rows |= _drawn(found, settings, log)
+    return _without_crossings(rows, found, settings, log)
+
+
+def read_splits(path: Path, log: FaultLog) -> dict[str, Row]:
+    """Rows of a CSV with the columns image, split and perhaps group and source (any order, more are ignored).
+
+    What is wrong goes to ``log``; an unreadable file is fatal.
+    """
+    rows: dict[str, Row] = {}
+    first: dict[str, int] = {}
+    purpose = "data.splits names a CSV with the columns image and split"
+    for line, cells in read_csv(path, ("image", "split"), purpose, log):
+        image, split = str(PurePosixPath(cells["image"])), cells["split"]
+        fault = "" if cells["image"] else "the image cell is empty"
+        fault = fault or split_fault(split, image)
+        if not fault and image in rows:
+            before = rows[image].split
+            again = "twice" if before == split else f"in two splits, {before} and {split}"
+            fault = f"{image} is listed {again} (first on line {first[image]}); keep one row"
+        if fault:
+            log.add(shown(path), f"line {line}: {fault}")
+        else:
+            rows[image], first[image] = Row(split, cells.get("group", ""), cells.get("source", "")), line
+    return rows
+
+
+def split_fault(split: str, image: str) -> str:
+    """What is wrong with the word that names a split; "" if nothing."""
+    if split in SPLITS:
+        return ""
+    return f"split {split!r} of {image}: expected {', '.join(SPLITS)}{suggest(split, SPLITS)}"
+
+
+def _filled(row: Row, entry: Entry[Any]) -> Row:
+    """What the split file leaves open is what the data says; a picture without a group is its own."""
+    return replace(row, group=row.group or entry.group or entry.name, source=row.source or entry.source)
+
+
+def _listed(path: Path, found: Found, log: FaultLog) -> dict[str, Row]:
+    """The rows of the CSV; every picture that is not pinned must have one, and every row a picture."""
+    rows = read_splits(path, log)
+    if log.fatal:
+        return {}
+    file, listed_in = shown(path), found.listing.shown
+    asked = {name for name, entry in found.entries.items() if not entry.pinned}
+    known = asked | found.listing.refused
+    if known.isdisjoint(rows):
+        examples = f" ({min(rows)!r} here, {min(known)!r} there)" if rows and known else ""
+        log.add_fatal(file, f"none of its {len(rows)} pictures is in {listed_in}{examples}")
+        return {}
+    strange = sorted(rows.keys() - known)
+    for name in strange:
+        hint = suggest(name, known) if len(strange) <= SUGGESTIONS else ""
+        log.add(file, f"{name} is not in {listed_in}{hint}")
+    for name in sorted(asked - rows.keys()):
+        log.add(file, f"{name} of {listed_in} is missing; give it a row")
+    return {name: row for name, row in rows.items() if name in asked}
+
+
+def _drawn(found: Found, settings: Settings, log: FaultLog) -> dict[str, Row]:
+    """Train and val for every picture that the data puts nowhere, or into train where it speaks of test alone."""
+    entries = found.entries
+    open_split = "train" if found.told else ""
+    pinned = [name for name in found.digests if entries[name].pinned]
+    names = [name for name in found.digests if entries[name].split == open_split and not entries[name].pinned]
+    groups = {name: entries[name].group for name in (*names, *pinned)}
+    drawn = draw_held_out(
+        names, groups, found.digests, found.strata,
+        seed=settings.seed, fraction=settings.val_fraction, training=pinned,
+    )  # fmt: skip
+    clusters = len(set(drawn.cluster_of.values()))
+    if clusters < 2:
+        log.add_fatal(found.listing.shown, f"train and val need a picture each, {clusters} can be used; add pictures")
+        return {}
+    rows = {name: Row("val" if name in drawn.held_out else "train", groups[name]) for name in names}
+    return {
+        name: _filled(row if row.group else replace(row, group=drawn.cluster_of[name]), entries[name])
+        for name, row in rows.items()
+    }
+
+
+def _without_crossings(rows: dict[str, Row], found: Found, settings: Settings, log: FaultLog) -> dict[str, Row]:
+    """Of a group in two splits (unless that check is off), and of identical files in two splits, those in the split
     held out furthest stay: test before val before train. Every other one is a fault.
     """
-    listed = read_splits(path, log)
-    if log.fatal or not _matches(path, listed, found, log):
-        return {}
-    rows = {name: listed[name] for name in found.digests if name in listed}
-    if check_groups:
+    entries = found.entries
+    file = found.listing.shown if settings.splits is None else shown(settings.splits)
+    if settings.check_groups:
         for group, names, keeper in _crossings(rows, {name: row.group for name, row in rows.items()}):
-            _report_group(path, group, names, keeper, rows, found, log)
+            _report_group(file, group, names, keeper, rows, entries, log)
             rows = {name: row for name, row in rows.items() if name not in names}
     for _, names, keeper in _crossings(rows, {name: found.digests[name] for name in rows}):
-        for name in names:
+        for name in sorted(names):
             log.add(
-                found.shown[name],
+                entries[name].shown,
                 f"is in {rows[name].split}, but the same picture is in {rows[keeper].split} as {keeper}; "
                 "keep a picture in one split",
             )
@@ -62,104 +167,8 @@ def listed_splits(path: Path, found: Found, log: FaultLog, *, check_groups: bool
     return rows
 
 
-def drawn_splits(found: Found, seed: int, val_fraction: float, log: FaultLog) -> dict[str, Row]:
-    """Draw train and val by ``seed``; identical files stay together; fewer than two pictures are a fatal fault.
-
-    A picture's place depends on the seed and its own name alone, so that a new one moves hardly any other.
-    """
-    members: dict[str, list[str]] = defaultdict(list)
-    for name, digest in found.digests.items():
-        members[digest].append(name)
-    groups = {names[0]: names for names in members.values()}
-    if len(groups) < 2:
-        log.add_fatal(found.listed_in, f"train and val need a picture each, {len(groups)} can be used; add pictures")
-        return {}
-    order = sorted(groups, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest())
-    wanted = max(1, round(val_fraction * len(found.digests)))
-    rows: dict[str, Row] = {}
-    held_out = 0
-    for position, group in enumerate(order):
-        to_val = held_out < wanted and position < len(order) - 1  # the last one always trains
-        held_out += len(groups[group]) if to_val else 0
-        rows.update({name: Row("val" if to_val else "train", group) for name in groups[group]})
-    return rows
-
-
-def read_splits(path: Path, log: FaultLog) -> dict[str, Row]:
-    """Rows of a CSV with the columns image, split and perhaps group and source (UTF-8, any order, more are ignored).
-
-    A picture without a group is its own group. What is wrong goes to ``log``; an unreadable file is fatal.
-    """
-    file = shown(path)
-    rows: dict[str, Row] = {}
-    first: dict[str, int] = {}
-    reader = csv.reader(io.StringIO(_read_text(path, file, log), newline=""), strict=True)
-    try:
-        header = [cell.strip() for cell in next(reader, [])]
-        if not {"image", "split"} <= set(header):
-            if not log.fatal:
-                found = ", ".join(header) or "none"
-                log.add_fatal(file, f"expected a header with the columns image and split, found {found}")
-            return {}
-        for cells in filter(None, reader):
-            image, row, fault = _parse_row(header, cells)
-            if not fault and image in rows:
-                before = rows[image].split
-                again = "twice" if before == row.split else f"in two splits, {before} and {row.split}"
-                fault = f"{image} is listed {again} (first on line {first[image]}); keep one row"
-            if fault:
-                log.add(file, f"line {reader.line_num}: {fault}")
-            else:
-                rows[image], first[image] = row, reader.line_num
-    except csv.Error as error:
-        log.add_fatal(file, f"line {reader.line_num}: is not CSV ({error})")
-    return rows
-
-
-def _read_text(path: Path, file: str, log: FaultLog) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        log.add_fatal(file, "no such file; data.splits names a CSV with the columns image and split")
-    except UnicodeDecodeError:
-        log.add_fatal(file, "is not UTF-8 text; save it as 'CSV UTF-8'")
-    except OSError as error:
-        log.add_fatal(file, f"cannot be read ({error.strerror})")
-    return ""
-
-
-def _parse_row(header: list[str], cells: list[str]) -> tuple[str, Row, str]:
-    """The picture, its row, and what is wrong (then the other two mean nothing)."""
-    if len(cells) != len(header):
-        return "", Row("", ""), f"expected {len(header)} cells as in the header, found {len(cells)}"
-    values = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
-    image, split = str(PurePosixPath(values["image"])), values["split"]
-    fault = ""
-    if not values["image"]:
-        fault = "the image cell is empty"
-    elif split not in SPLITS:
-        fault = f"split {split!r} of {image}: expected {', '.join(SPLITS)}{suggest(split, SPLITS)}"
-    return image, Row(split, values.get("group") or image, values.get("source", "")), fault
-
-
-def _matches(path: Path, listed: Mapping[str, Row], found: Found, log: FaultLog) -> bool:
-    """Every picture has a row and every row a picture; no match at all is one fatal fault."""
-    file, known = shown(path), found.shown.keys() | found.refused
-    if known.isdisjoint(listed):
-        examples = f" ({min(listed)!r} here, {min(known)!r} there)" if listed and known else ""
-        log.add_fatal(file, f"none of its {len(listed)} pictures is in {found.listed_in}{examples}")
-        return False
-    strange = sorted(listed.keys() - known)
-    for name in strange:
-        hint = suggest(name, known) if len(strange) <= SUGGESTIONS else ""
-        log.add(file, f"{name} is not in {found.listed_in}{hint}")
-    for name in sorted(found.shown.keys() - listed.keys()):
-        log.add(file, f"{name} of {found.listed_in} is missing; give it a row")
-    return True
-
-
 def _crossings(rows: Mapping[str, Row], keys: Mapping[str, str]) -> Iterator[tuple[str, set[str], str]]:
-    """Each key in more than one split: (key, pictures to leave out, a picture of the split that keeps it)."""
+    """Key, the pictures to leave out, and one that stays, for each key that stands in more than one split."""
     members: dict[str, list[str]] = defaultdict(list)
     for name, key in keys.items():
         members[key].append(name)
@@ -171,18 +180,24 @@ def _crossings(rows: Mapping[str, Row], keys: Mapping[str, str]) -> Iterator[tup
 
 
 def _report_group(
-    path: Path, group: str, names: set[str], keeper: str, rows: Mapping[str, Row], found: Found, log: FaultLog
+    file: str,
+    group: str,
+    names: set[str],
+    keeper: str,
+    rows: Mapping[str, Row],
+    entries: Mapping[str, Entry[Any]],
+    log: FaultLog,
 ) -> None:
     """One fault for the group; where pictures are left out for it, one for each of them."""
     held = f"{rows[keeper].split} ({keeper})"
     if log.skipping:
         for name in sorted(names):
-            log.add(found.shown[name], f"is in {rows[name].split}, but its group {group!r} is also in {held}")
+            log.add(entries[name].shown, f"is in {rows[name].split}, but its group {group!r} is also in {held}")
         return
     example = min(names)
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     log.add(
-        shown(path),
+        file,
         f"group {group!r} is in {held} and in {rows[example].split} ({example}{more}); "
         "keep a group in one split, or set data.check_groups: false",
     )

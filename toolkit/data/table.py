@@ -1,4 +1,4 @@
-"""The one table of pictures and boxes, and the list of formats that can be read into it.
+"""The one table of pictures and labels, and the list of formats that can be read into it.
 
 It holds no pixels: pictures are decoded where they are used.
 """
@@ -6,10 +6,11 @@ It holds no pixels: pictures are decoded where they are used.
 from __future__ import annotations
 
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,78 +19,144 @@ from toolkit.errors import Fault, UserError, suggest
 
 SPLITS = ("train", "val", "test")
 
-# A new format is one file with a function `read(config, seed, progress) -> Table`, and one line here.
-READERS = {
-    "coco": "toolkit.data.coco:read",
-    "shapes": "toolkit.data.shapes:read",
+# By task and format. A new format is one file with a function `read(data_config, seed, progress) -> Table`, and one
+# line here.
+READERS: dict[str, dict[str, str]] = {
+    "detection": {
+        "coco": "toolkit.data.coco:read",
+        "voc": "toolkit.data.voc:read",
+        "yolo": "toolkit.data.yolo:read",
+        "shapes": "toolkit.data.shapes:read_boxes",
+    },
+    "classification": {
+        "folders": "toolkit.data.folders:read",
+        "csv": "toolkit.data.csv_labels:read",
+        "shapes": "toolkit.data.shapes:read_labels",
+    },
+    "segmentation": {
+        "masks": "toolkit.data.masks:read",
+        "csv": "toolkit.data.csv_masks:read",
+        "shapes": "toolkit.data.shapes:read_masks",
+    },
 }
 
 # Called as progress(label, done, total) while a data set is drawn or checked, always from the calling thread.
 Progress = Callable[[str, int, int], None]
 
 
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """One picture with its true boxes.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sample(ABC):
+    """One picture and its labels.
 
-    ``size`` is (height, width) after EXIF orientation; ``boxes`` float32 [N,4] xyxy in pixels of the picture, inside
-    it; ``class_ids`` int64 [N], positions in ``Table.class_names``; ``crowd`` bool [N], boxes around many objects,
-    which count neither for nor against a detector; ``areas`` float64 [N] square pixels, the annotation's own
-    (the mask's area where there is one). ``name`` is the file's name in the annotations, ``group`` what must stay
-    together in one split, ``source`` where the picture came from ("" if not told).
+    ``size`` is (height, width) after EXIF orientation. ``name`` is the file's name in the labels, ``group`` what must
+    stay together in one split, ``source`` where the picture came from ("" if not told).
     """
 
     path: Path
     name: str
     size: tuple[int, int]
+    split: str
+    group: str
+    source: str = ""
+    unit: ClassVar[str]
+
+    @abstractmethod
+    def class_counts(self, classes: int) -> NDArray[np.int64]:
+        """How often each class is in this picture, int64 [classes], in ``unit``."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BoxSample(Sample):
+    """A picture with its true boxes.
+
+    ``boxes`` float32 [N,4] xyxy in pixels of the picture, inside it; ``class_ids`` int64 [N], positions in
+    ``Table.class_names``; ``crowd`` bool [N], boxes around many objects, which count neither for nor against a
+    detector; ``areas`` float64 [N] square pixels, the annotation's own (the mask's area where there is one).
+    """
+
     boxes: NDArray[np.float32]
     class_ids: NDArray[np.int64]
     crowd: NDArray[np.bool_]
     areas: NDArray[np.float64]
-    split: str
-    group: str
-    source: str = ""
+    unit: ClassVar[str] = "boxes"
+
+    def class_counts(self, classes: int) -> NDArray[np.int64]:
+        return np.bincount(self.class_ids[~self.crowd], minlength=classes)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LabelSample(Sample):
+    """A picture of one class."""
+
+    class_id: int
+    unit: ClassVar[str] = "pictures"
+
+    def class_counts(self, classes: int) -> NDArray[np.int64]:
+        return np.bincount([self.class_id], minlength=classes)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MaskSample(Sample):
+    """A picture whose every pixel has a class.
+
+    ``masks`` are PNG files of the picture's size, each with the class that its pixels other than 0 belong to (a later
+    file lies on top), or with None where its pixels are the class ids. ``pixels`` int64 [C] counts each class's.
+    """
+
+    masks: tuple[tuple[Path, int | None], ...]
+    pixels: NDArray[np.int64]
+    unit: ClassVar[str] = "pixels"
+
+    def class_counts(self, classes: int) -> NDArray[np.int64]:
+        return self.pixels
+
+
+Kind = TypeVar("Kind", bound=Sample, covariant=True)
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class Table(Generic[Kind]):
     """Checked samples; ``class_names[k]`` names class id k; ``skipped`` is what ``on_fault: skip`` left out."""
 
     class_names: tuple[str, ...]
-    samples: tuple[Sample, ...]
+    samples: tuple[Kind, ...]
     skipped: tuple[Fault, ...] = field(default=())
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def subset(self, split: str) -> Table:
+    def subset(self, split: str) -> Table[Kind]:
         """The samples of one split, in the same order; UserError for a name that is no split."""
         if split not in SPLITS:
             raise UserError(f"split {split!r}: expected one of {', '.join(SPLITS)}{suggest(split, SPLITS)}")
         return Table(self.class_names, tuple(s for s in self.samples if s.split == split), self.skipped)
 
+    @property
+    def unit(self) -> str:
+        """What `counts` counts: boxes, pictures or pixels."""
+        return self.samples[0].unit if self.samples else "pictures"
+
     def counts(self) -> dict[str, dict[str, int]]:
-        """Boxes per class and split, ``{"mask": {"train": 10, "val": 2, "test": 0}}``; crowd boxes do not count."""
+        """How often each class is in each split, ``{"mask": {"train": 10, "val": 2, "test": 0}}``, see `unit`."""
         totals = {split: np.zeros(len(self.class_names), np.int64) for split in SPLITS}
         for sample in self.samples:
-            ids = sample.class_ids[~sample.crowd]
-            totals[sample.split] += np.bincount(ids, minlength=len(self.class_names))
+            totals[sample.split] += sample.class_counts(len(self.class_names))
         return {
             name: {split: int(totals[split][class_id]) for split in SPLITS}
             for class_id, name in enumerate(self.class_names)
         }
 
 
-def load_table(data_config: Any, seed: int, *, progress: Progress | None = None) -> Table:
-    """Read and check the data set of a config's ``data`` block.
+def load_table(config: Any, *, progress: Progress | None = None) -> Table[Any]:
+    """Read and check the data set of a config: its ``data`` block, by its ``task`` and ``seed``.
 
-    ``seed`` draws the split where the data set brings none. Every picture is decoded once. Raises ``DataFaults``
+    The seed draws the split where the data set brings none. Every picture is decoded once. Raises ``DataFaults``
     with all faults at once; under ``on_fault: skip`` only with those that leave nothing to train on.
     """
-    name = data_config.format
-    if name not in READERS:
-        known = ", ".join(READERS)
-        raise UserError(f"data.format: {name!r} is unknown; expected one of {known}{suggest(name, READERS)}")
-    module, function = READERS[name].split(":")
-    table: Table = getattr(importlib.import_module(module), function)(data_config, seed, progress)
+    readers, name = READERS[config.task], config.data.format
+    if name not in readers:
+        known = ", ".join(readers)
+        raise UserError(f"data.format: {name!r} is unknown; expected one of {known}{suggest(name, readers)}")
+    module, function = readers[name].split(":")
+    table: Table[Any] = getattr(importlib.import_module(module), function)(config.data, config.seed, progress)
     return table

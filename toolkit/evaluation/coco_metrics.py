@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.data.table import Table
+from toolkit.data.table import BoxSample, Table
 
 NUMBERS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
            "AR1", "AR10", "AR100", "AR_small", "AR_medium", "AR_large")  # fmt: skip
@@ -34,7 +34,7 @@ def _xywh(box: NDArray[np.float32]) -> list[float]:
     return [x1, y1, x2 - x1, y2 - y1]
 
 
-def evaluator(table: Table, detections: Sequence[Detections]) -> Any:
+def evaluator(table: Table[BoxSample], detections: Sequence[Detections]) -> Any:
     """Return pycocotools' COCOeval after matching (``evaluate``), for the pictures of ``table`` in their order."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval

@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ops
-from toolkit.data.table import Table
+from toolkit.data.table import BoxSample, Table
 from toolkit.evaluation.coco_metrics import Detections
 
 MATCH_IOU = 0.5
 
 
-def confusion_matrix(table: Table, detections: Sequence[Detections], score_threshold: float) -> NDArray[np.int64]:
+def confusion_matrix(
+    table: Table[BoxSample], detections: Sequence[Detections], score_threshold: float
+) -> NDArray[np.int64]:
     """Return int64 [C + 1, C + 1]: rows are true classes, columns predicted ones; the last is "nothing there".
 
     Detections are taken by falling score; each takes the free true box that it overlaps most (IoU 0.5 or more),
@@ -40,7 +42,7 @@ def confusion_matrix(table: Table, detections: Sequence[Detections], score_thres
 
 
 def at_threshold(
-    table: Table, detections: Sequence[Detections], score_threshold: float, iou_threshold: float
+    table: Table[BoxSample], detections: Sequence[Detections], score_threshold: float, iou_threshold: float
 ) -> dict[str, Any]:
     """Precision and recall at the shipped score threshold: of the objects whatever their class, and per class."""
     shipped = [_suppress(found, iou_threshold) for found in detections]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from toolkit.bundle import BundleSpec
-from toolkit.config.schema import DetectionConfig
+from toolkit.config.schema import CommonConfig
+from toolkit.evaluation.task import evaluation_task
 
 
-def write_card(spec: BundleSpec, metrics: dict[str, Any], certificate: dict[str, Any], config: DetectionConfig) -> str:
+def write_card(spec: BundleSpec, metrics: dict[str, Any], certificate: dict[str, Any], config: CommonConfig) -> str:
     """Return ``MODEL_CARD.md``; every figure in it comes from ``metrics`` and ``certificate``."""
     sections = [
         f"# {spec.name} {spec.version}",
@@ -17,7 +18,7 @@ def write_card(spec: BundleSpec, metrics: dict[str, Any], certificate: dict[str,
         f"Licence: {spec.licence}",
         "## Known flaws\n\n" + (_bullets(spec.flaws) or "None stated."),
         _recipe(spec, config),
-        _metrics(metrics),
+        _metrics(spec.task, metrics),
         _parity(certificate),
     ]
     return "\n\n".join(sections) + "\n"
@@ -33,7 +34,7 @@ def _use(spec: BundleSpec) -> str:
     return f"**Use.** {wanted}\n\n**Not for.** {refused}\n\nClasses: {', '.join(spec.labels)}."
 
 
-def _recipe(spec: BundleSpec, config: DetectionConfig) -> str:
+def _recipe(spec: BundleSpec, config: CommonConfig) -> str:
     height, width = config.model.input_size
     start = spec.provenance.start_weights or "random weights"
     optimizer = config.train.optimizer
@@ -46,45 +47,9 @@ def _recipe(spec: BundleSpec, config: DetectionConfig) -> str:
     )
 
 
-def _metrics(metrics: dict[str, Any]) -> str:
-    data, intervals, point = metrics["data"], metrics["intervals"], metrics["operating_point"]
-    lines = [
-        "## Measured\n",
-        f"On the {data['pictures']} pictures ({data['boxes']} boxes) of the split `{data['split']}`,"
-        f" COCO's protocol; in brackets the 95 % interval ({intervals['method'].removeprefix('95 % ')}). Written by"
-        " `toolkit export`, repeated by `toolkit evaluate`.\n",
-        "| | AP | AP50 | boxes |",
-        "|---|---|---|---|",
-        f"| all | {_with(metrics['coco'], intervals, 'AP')} | {_with(metrics['coco'], intervals, 'AP50')}"
-        f" | {data['boxes']} |",
-    ]
-    for name, row in metrics["per_class"].items():
-        around = intervals["per_class"][name]
-        lines.append(f"| {name} | {_with(row, around, 'AP')} | {_with(row, around, 'AP50')} | {row['boxes']} |")
-    if metrics["per_source"]:
-        lines += ["", "| source | AP | AP50 | pictures |", "|---|---|---|---|"]
-        for source, row in metrics["per_source"].items():
-            lines.append(f"| {source} | {_number(row['AP'])} | {_number(row['AP50'])} | {row['pictures']} |")
-    lines += [
-        "",
-        f"At the shipped score threshold {point['score_threshold']:g}: {_percent(point['found'])} of the objects are"
-        f" found, {_percent(point['precision_of_boxes'])} of the boxes given lie on an object (IoU 0.5), and the class"
-        f" is right on {_percent(point['class_right_of_found'])} of those.",
-    ]
-    return "\n".join(lines)
-
-
-def _with(row: dict[str, Any], intervals: dict[str, Any], name: str) -> str:
-    low, high = intervals[name]
-    return f"{_number(row[name])} [{_number(low)}, {_number(high)}]"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None or value != value else f"{value:.3f}"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"
+def _metrics(task: str, metrics: dict[str, Any]) -> str:
+    told = "\n".join(evaluation_task(task).card(metrics))
+    return f"## Measured\n\n{told}\n\nWritten by `toolkit export`, repeated by `toolkit evaluate`."
 
 
 def _parity(certificate: dict[str, Any]) -> str:

@@ -12,28 +12,32 @@ from typing import Any
 import torch
 
 import toolkit
-from toolkit.bundle import BundleSpec, DetectionPostprocessing, Network, Provenance, write_bundle
-from toolkit.config.schema import DetectionConfig
+from toolkit.bundle import BundleSpec, Provenance, write_bundle
+from toolkit.bundle_spec import make_spec
+from toolkit.config.schema import CommonConfig
 from toolkit.data.table import Progress, Table, load_table
 from toolkit.errors import UserError
 from toolkit.evaluation.evaluate import measure
 from toolkit.exporting import parity
 from toolkit.exporting.card import write_card
 from toolkit.exporting.golden_pictures import golden_pictures
-from toolkit.exporting.onnx_export import INPUT, OUTPUT, to_onnx
+from toolkit.exporting.onnx_export import INPUT, MAP_OUTPUT, OUTPUT, has_map, to_onnx
 from toolkit.inference import make_golden
 from toolkit.inference.model import Model
 from toolkit.training.network import build_network, preprocessing_of
 from toolkit.training.run_folder import Run, write_json
+from toolkit.training.task import training_task
 
 log = logging.getLogger("toolkit")
 
 # Overrides of an export may change what is said about the model and how its output is filtered, never the network.
 EXPORT_BLOCKS = ("bundle", "postprocess", "preprocess", "data", "name")
+# Keys of a data block that name places on the machine that trained.
+LOCATED_KEYS = ("root", "splits", "extra")
 
 
 def export_run(
-    run: Run, *, table: Table | None = None, overrides: Sequence[str] = (), progress: Progress | None = None
+    run: Run, *, table: Table[Any] | None = None, overrides: Sequence[str] = (), progress: Progress | None = None
 ) -> Path:
     """Write ``RUN/bundle`` from the best checkpoint and return its path.
 
@@ -43,11 +47,12 @@ def export_run(
     _check_overrides(overrides)
     trained = run.config().config
     config = run.config(tuple(overrides)).config
-    table = table or load_table(config.data, config.seed, progress=progress)
+    table = table or load_table(config, progress=progress)
+    training_task(config.task).check(config, table)
     reference = parity.Reference(_trained_network(run, trained, table), preprocessing_of(trained))
     log.info("exporting ONNX")
     files = {"model.onnx": to_onnx(reference.network, config.model.input_size)}
-    spec = _spec(config, table, reference.network.strides)
+    spec = _spec(config, table, reference.network)
     draft = run.path / ".bundle-draft"
     model = Model(write_bundle(draft, spec, files), device="cpu")
     try:
@@ -73,30 +78,35 @@ def _check_overrides(overrides: Sequence[str]) -> None:
             )
 
 
-def _trained_network(run: Run, config: DetectionConfig, table: Table) -> Any:
+def _trained_network(run: Run, config: CommonConfig, table: Table[Any]) -> Any:
     checkpoint = torch.load(run.checkpoint, map_location="cpu", weights_only=True)
     prefix = "network."
     state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
-    network = build_network(config.model.name, len(table.class_names))
+    network = build_network(config.model, len(table.class_names))
     network.load_state_dict(state)
     return network.eval()
 
 
-def _spec(config: DetectionConfig, table: Table, strides: Sequence[int]) -> BundleSpec:
+def _spec(config: CommonConfig, table: Table[Any], network: Any) -> BundleSpec:
     """What ``bundle.yaml`` says. Paths of the machine that trained it are cut to their last part."""
     data = config.data.model_dump(mode="json")
     plain = config.model_dump(mode="json", exclude={"data", "bundle"})
     start = config.model.init
     if start and not start.startswith("zoo:"):
         start = plain["model"]["init"] = Path(start).name
-    return BundleSpec(
+    described: dict[str, Any] = {"architecture": config.model.name, "input": INPUT, "output": OUTPUT}
+    if hasattr(network, "strides"):
+        described["strides"] = tuple(network.strides)
+    if has_map(network):
+        described["map_output"] = MAP_OUTPUT
+    return make_spec(
         name=config.name,
         task=config.task,
         version=config.bundle.version,
         labels=table.class_names,
-        network=Network(architecture=config.model.name, strides=tuple(strides), input=INPUT, output=OUTPUT),
+        network=described,
         preprocessing=preprocessing_of(config),
-        postprocessing=DetectionPostprocessing(**config.postprocess.model_dump()),
+        postprocessing=config.postprocess.model_dump(),
         licence=config.bundle.licence,
         data_sources=config.bundle.data_sources,
         intended_use=config.bundle.intended_use,
@@ -109,13 +119,17 @@ def _spec(config: DetectionConfig, table: Table, strides: Sequence[int]) -> Bund
             start_weights=start,
             config=plain,
             data={
-                key: Path(value).name if key in ("root", "splits") and value else value for key, value in data.items()
+                key: _without_folder(value) if key in LOCATED_KEYS and value else value for key, value in data.items()
             },
         ),
     )
 
 
-def _certify(reference: parity.Reference, model: Model, table: Table) -> dict[str, Any]:
+def _without_folder(value: Any) -> Any:
+    return [Path(path).name for path in value] if isinstance(value, list) else Path(value).name
+
+
+def _certify(reference: parity.Reference, model: Model, table: Table[Any]) -> dict[str, Any]:
     # The one place where training looks at the service: its answer is what users get, so it belongs in the certificate.
     from serve.app import create_app
     from serve.inprocess import InProcessClient

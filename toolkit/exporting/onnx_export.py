@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import warnings
@@ -11,11 +12,16 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-INPUT, OUTPUT = "images", "raw"
+INPUT, OUTPUT, MAP_OUTPUT = "images", "raw", "class_map"
+
+
+def has_map(network: nn.Module) -> bool:
+    """Whether the network can tell where in the picture it sees each class."""
+    return hasattr(network, "forward_with_map")
 
 
 def to_onnx(network: nn.Module, input_size: tuple[int, int]) -> bytes:
-    """Export ``network`` (in evaluation mode) with a free batch size.
+    """Export ``network`` (in evaluation mode) with a free batch size; a classifier with its class activation map.
 
     Nothing is fused: the initialisers carry the parameters' names. Only constants are folded (torch writes every
     convolution's missing bias as a computed zero, which keeps ONNX Runtime from fusing the batch norm after it and
@@ -25,11 +31,16 @@ def to_onnx(network: nn.Module, input_size: tuple[int, int]) -> bytes:
     from onnxscript.optimizer import fold_constants, remove_unused_nodes
 
     network = network.eval().cpu()
+    outputs = [OUTPUT]
+    if has_map(network):
+        network = copy.deepcopy(network)
+        network.forward = network.forward_with_map  # type: ignore[assignment]
+        outputs = [OUTPUT, MAP_OUTPUT]
     example = torch.zeros(2, 3, *input_size)
     with _quiet():
         program = torch.onnx.export(
             network, (example,), dynamo=True, optimize=False, external_data=False, verbose=False,
-            input_names=[INPUT], output_names=[OUTPUT], dynamic_shapes=({0: torch.export.Dim("batch")},),
+            input_names=[INPUT], output_names=outputs, dynamic_shapes=({0: torch.export.Dim("batch")},),
         )  # fmt: skip
         if program is None:
             raise RuntimeError("torch.onnx.export returned nothing")

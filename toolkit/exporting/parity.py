@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-import ops
 from toolkit.errors import UserError
 from toolkit.inference.model import Model
+from toolkit.inference.task import Tolerance
 from toolkit.preprocess import Preprocessing
-from zoo.yolox import YOLOX
 
 PICTURES = 32
 TOLERANCE = 1e-3  # of an output, relative to its largest value (at least 1)
@@ -28,17 +28,16 @@ MARGIN = 1e-4  # a decision nearer than this to its threshold or rival is a near
 # Two JPEG decoders may differ by a few grey levels in some pixels; a swapped channel differs by tens on average.
 DECODE_TOLERANCE = 2.0
 # The service rounds what it sends: boxes to 1/100 pixel, scores to 6 decimals.
-SERVICE_BOX, SERVICE_SCORE = 0.011, 2e-6
+DECISION = Tolerance(box=0.011, box_relative=TOLERANCE, score=TOLERANCE + 2e-6, margin=MARGIN, pixels=0.0)
 
 Ask = Callable[[bytes], dict[str, Any]]
-Detections = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
 class Reference:
     """What training used: the network and its preprocessing."""
 
-    network: YOLOX
+    network: nn.Module
     preprocessing: Preprocessing
 
 
@@ -51,7 +50,7 @@ def certify(reference: Reference, model: Model, pictures: Sequence[Path], ask: A
     chosen = list(pictures)[:PICTURES]
     if not chosen:
         raise UserError("parity: expected at least one validation picture, got none")
-    largest = {"decode": 0.0, "preprocess": 0.0, "logits": 0.0, "service_boxes": 0.0}
+    largest = {"decode": 0.0, "preprocess": 0.0, "logits": 0.0, "result": 0.0}
     ties: list[str] = []
     for path in chosen:
         _one(path, reference, model, ask, largest, ties)
@@ -80,10 +79,19 @@ def _one(path: Path, reference: Reference, model: Model, ask: Ask, largest: dict
 
     with torch.inference_mode():
         raw = reference.network(torch.from_numpy(wanted)[None]).numpy()[0]
-    _compare("logits", path, raw, model.network(batch)[0], largest)
+    _compare("logits", path, raw, model.network(batch)[0][0], largest)
 
-    expected = model.postprocess(raw, placement, (picture.shape[0], picture.shape[1]))
-    _compare_service(path, expected, ask(data), model, raw, placement, largest, ties)
+    size = (picture.shape[0], picture.shape[1])
+    expected = model.task.result_type(
+        source=path.name, image_size=size, class_names=model.labels, **model.postprocess([raw], placement, size)
+    )
+    compared = model.task.compare(
+        expected.to_dict(), ask(data), model.spec, DECISION, model.task.gap(raw, placement, size, model.spec)
+    )
+    largest["result"] = max(largest["result"], compared.largest)
+    ties += [f"{path.name}: {sentence} (near-tie)" for sentence in compared.ties]
+    if compared.refusals:
+        raise _refused("result", path, f"torch and the service differ: {'; '.join(compared.refusals[:3])}")
 
 
 def _pillow(data: bytes) -> NDArray[np.uint8]:
@@ -103,60 +111,6 @@ def _compare(stage: str, path: Path, a: NDArray[Any], b: NDArray[Any], largest: 
     largest[stage] = max(largest[stage], difference)
     if not difference <= limit:
         raise _refused(stage, path, f"the largest difference is {difference:.3g}, allowed {limit:.3g}")
-
-
-def _compare_service(
-    path: Path,
-    expected: Detections,
-    answer: dict[str, Any],
-    model: Model,
-    raw: NDArray[np.float32],
-    placement: ops.Placement,
-    largest: dict[str, float],
-    ties: list[str],
-) -> None:
-    boxes = np.asarray(answer["boxes"], np.float64).reshape(-1, 4)
-    scores = np.asarray(answer["scores"], np.float64)
-    classes = np.asarray(answer["class_ids"], np.int64)
-    left = set(range(len(scores)))
-    for box, score, class_id in zip(*expected, strict=True):
-        allowed = SERVICE_BOX + TOLERANCE * max(1.0, float(np.abs(box).max()))
-        match = next(
-            (
-                i for i in sorted(left)
-                if classes[i] == class_id
-                and abs(scores[i] - score) <= SERVICE_SCORE + TOLERANCE
-                and np.abs(boxes[i] - box).max() <= allowed
-            ),
-            None,
-        )  # fmt: skip
-        if match is None:
-            _tie_or_refuse(path, float(score), model, raw, ties, f"{model.labels[class_id]} {score:.4f} is missing")
-            continue
-        left.remove(match)
-        largest["service_boxes"] = max(largest["service_boxes"], float(np.abs(boxes[match] - box).max()))
-    for i in sorted(left):
-        what = f"{answer['labels'][i]} {scores[i]:.4f} was not expected"
-        _tie_or_refuse(path, float(scores[i]), model, raw, ties, what)
-
-
-def _tie_or_refuse(
-    path: Path, score: float, model: Model, raw: NDArray[np.float32], ties: list[str], what: str
-) -> None:
-    """A detection on one side only is allowed when its score is a near-tie with the threshold or with another class."""
-    near_threshold = abs(score - model.spec.postprocessing.score_threshold) <= MARGIN
-    if near_threshold or _class_gap(raw, score) <= MARGIN:
-        ties.append(f"{path.name}: {what} (near-tie)")
-        return
-    raise _refused("result", path, f"the service's answer differs from torch's: {what}")
-
-
-def _class_gap(raw: NDArray[np.float32], score: float) -> float:
-    """The gap between the best two class scores in the cell whose score is nearest to ``score``."""
-    probabilities = 0.5 * (1 + np.tanh(0.5 * raw[:, 4:].astype(np.float64)))  # the sigmoid, without overflow
-    scores = np.sort(probabilities[:, :1] * probabilities[:, 1:], axis=1)
-    cell = scores[np.abs(scores[:, -1] - score).argmin()]
-    return float(cell[-1] - cell[-2]) if len(cell) > 1 else 1.0
 
 
 def _refused(stage: str, path: Path, reason: str) -> UserError:

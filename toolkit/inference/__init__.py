@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Unpack
 
 from toolkit.bundle import Bundle
 from toolkit.bundles import resolve
 from toolkit.inference.golden import check_golden, make_golden
 from toolkit.inference.model import Model
 from toolkit.inference.sources import Input
-from toolkit.results import DetectionResult
+from toolkit.inference.task import Options
+from toolkit.results import Result
 
 __all__ = ["Model", "check_golden", "load", "make_golden", "predict"]
 
@@ -31,15 +33,13 @@ def predict(
     content: Input,
     *,
     device: str = "auto",
-    score_threshold: float | None = None,
-    iou_threshold: float | None = None,
-    max_detections: int | None = None,
-) -> DetectionResult:
+    explain: bool = False,
+    **options: Unpack[Options],
+) -> Result:
     """Load a model and predict on one picture: a path, encoded bytes, an RGB array or a PIL image.
 
     The model is loaded anew each time; keep ``load``'s for a second picture. Raises PictureError for a picture that
-    cannot be used.
+    cannot be used. Options (``score_threshold``, ``iou_threshold``, ``max_detections``; ``top_k``) override the
+    bundle's; ``explain`` gives a classifier's result its heat map of the evidence.
     """
-    return load(name_or_path, device).predict_one(
-        content, score_threshold=score_threshold, iou_threshold=iou_threshold, max_detections=max_detections
-    )
+    return load(name_or_path, device).predict_one(content, explain=explain, **options)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,16 +29,23 @@ class Engine:
     """Runs a bundle's network. Several threads may call ``run`` at once."""
 
     def __init__(
-        self, bundle: Bundle, *, device: str = "auto", threads: int | None = None, allow_spinning: bool = True
+        self,
+        bundle: Bundle,
+        outputs: Mapping[str, Sequence[int | str | None]],
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        allow_spinning: bool = True,
     ) -> None:
         """Open a session on ``device``: "cpu", "cuda", or "auto" (CUDA where it works, else the CPU; see ``.device``).
 
-        ``threads`` (default: the cores this process may use) work on one picture. Spinning threads answer sooner and
-        burn their core while they wait, so a service that shares its machine turns it off.
+        ``outputs`` are the names and shapes that the file must have. ``threads`` (default: the cores this process may
+        use) work on one picture. Spinning threads answer sooner and burn their core while they wait, so a service
+        that shares its machine turns it off.
         """
         if threads is not None and threads < 1:
             raise UserError(f"threads: expected a number from 1 up, got {threads!r}")
-        self.input, self.output = bundle.spec.network.input, bundle.spec.network.output
+        self.input = bundle.spec.network.input
         self.threads = threads or usable_cores()
         providers = _providers(device)
         self._session = _open(bundle, providers, _options(self.threads, allow_spinning))
@@ -47,11 +55,11 @@ class Engine:
                 "device 'cuda': ONNX Runtime could not start its CUDA provider (its log above says why); "
                 "check the driver, CUDA and cuDNN, or use device 'cpu'"
             )
-        _check_interface(self._session, bundle)
+        _check_interface(self._session, bundle, outputs)
 
-    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Raw predictions float32 [B, A, 5 + C] of a C-contiguous batch float32 [B, 3, h, w]."""
-        return self._session.run([self.output], {self.input: batch})[0]  # type: ignore[no-any-return]
+    def run(self, batch: NDArray[np.float32], outputs: Sequence[str]) -> list[NDArray[np.float32]]:
+        """The named outputs, each float32 [B, ...], of a C-contiguous batch float32 [B, 3, h, w]."""
+        return self._session.run(outputs, {self.input: batch})  # type: ignore[no-any-return]
 
 
 def usable_cores() -> int:
@@ -137,17 +145,16 @@ def _open(bundle: Bundle, providers: list[Any], options: onnxruntime.SessionOpti
         raise UserError(f"{where} cannot be loaded by ONNX Runtime ({reason}); export the bundle again") from None
 
 
-def _check_interface(session: onnxruntime.InferenceSession, bundle: Bundle) -> None:
+def _check_interface(
+    session: onnxruntime.InferenceSession, bundle: Bundle, outputs: Mapping[str, Sequence[int | str | None]]
+) -> None:
     """Compare names, types and the sizes that the file fixes with the bundle's spec."""
-    from ops.decode_detections import anchor_count
-
     spec = bundle.spec
-    height, width = spec.preprocessing.input_size
-    cells = anchor_count((height, width), spec.network.strides)
-    expected = {
-        spec.network.input: (session.get_inputs(), ["batch", 3, height, width]),
-        spec.network.output: (session.get_outputs(), ["batch", cells, 5 + len(spec.labels)]),
+    # The input first: a wrong input size would be seen at the outputs too.
+    expected: dict[str, tuple[Any, list[int | str | None]]] = {
+        spec.network.input: (session.get_inputs(), ["batch", 3, *spec.preprocessing.input_size])
     }
+    expected |= {name: (session.get_outputs(), list(shape)) for name, shape in outputs.items()}
     for name, (nodes, shape) in expected.items():
         found = {node.name: node for node in nodes}
         where = f"bundle {bundle.path}: {spec.network.file}"
@@ -168,5 +175,5 @@ def _fits(found: list[Any], expected: list[Any]) -> bool:
     return (
         len(found) == len(expected)
         and not isinstance(found[0], int)
-        and all(not isinstance(a, int) or a == b for a, b in zip(found[1:], expected[1:], strict=True))
+        and all(b is None or not isinstance(a, int) or a == b for a, b in zip(found[1:], expected[1:], strict=True))
     )

@@ -9,16 +9,17 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from toolkit import images
 from toolkit.errors import UserError
 from toolkit.inference.model import Model
-from toolkit.results import DetectionResult
+from toolkit.inference.task import Tolerance, no_gap
+from toolkit.results import Result
 
 EXPECTED = "golden/expected.json"
-BOX_TOLERANCE = 1.0  # pixels
-SCORE_TOLERANCE = 1e-3
+# A box may be off by 1 pixel and a score by 0.001; what is that near to the threshold may come or go.
+TOLERANCE = Tolerance(box=1.0, box_relative=0.0, score=1e-3, margin=1e-3, pixels=1e-3)
+# Said of every answer, but no part of the prediction.
+_NOT_PREDICTED = ("source", "class_names", "timing")
 
 
 def make_golden(model: Model, pictures: Sequence[images.RGB]) -> dict[str, bytes]:
@@ -27,12 +28,7 @@ def make_golden(model: Model, pictures: Sequence[images.RGB]) -> dict[str, bytes
     for index, (picture, result) in enumerate(zip(pictures, model.run_batch(pictures), strict=True)):
         name = f"{index}.png"
         files[f"golden/{name}"] = images.encode(picture, ".png")
-        expected[name] = {
-            "image_size": list(result.image_size),
-            "boxes": result.boxes.tolist(),
-            "scores": result.scores.tolist(),
-            "class_ids": result.class_ids.tolist(),
-        }
+        expected[name] = {key: value for key, value in result.to_dict().items() if key not in _NOT_PREDICTED}
     files[EXPECTED] = (json.dumps({"pictures": expected}, indent=1) + "\n").encode()
     return files
 
@@ -40,7 +36,6 @@ def make_golden(model: Model, pictures: Sequence[images.RGB]) -> dict[str, bytes
 def check_golden(model: Model) -> list[str]:
     """Predict on the bundle's golden pictures; one sentence per difference, so an empty list is good.
 
-    A box may be off by 1 pixel and a score by 0.001; a detection that close to the score threshold may come or go.
     A bundle without golden pictures has nothing to differ from.
     """
     if EXPECTED not in model.spec.files:
@@ -55,37 +50,19 @@ def check_golden(model: Model) -> list[str]:
 def _expectations(model: Model) -> dict[str, Any]:
     content = model.bundle.read_json(EXPECTED)
     pictures = content.get("pictures") if isinstance(content, dict) else None
-    keys = {"image_size", "boxes", "scores", "class_ids"}
-    if not isinstance(pictures, dict) or not all(isinstance(p, dict) and keys <= p.keys() for p in pictures.values()):
-        raise UserError(f"bundle {model.bundle.path}: {EXPECTED} is not in the expected form; export the bundle again")
+    if not isinstance(pictures, dict) or not all(isinstance(p, dict) and "image_size" in p for p in pictures.values()):
+        raise _malformed(model)
     return pictures
 
 
-def _differences(expected: dict[str, Any], result: DetectionResult, model: Model) -> list[str]:
+def _differences(expected: dict[str, Any], result: Result, model: Model) -> list[str]:
     if list(result.image_size) != expected["image_size"]:
         return [f"expected a picture of {expected['image_size']} (height, width), decoded {list(result.image_size)}"]
-    sure = model.spec.postprocessing.score_threshold + SCORE_TOLERANCE
-    found = list(zip(result.boxes.tolist(), result.scores.tolist(), result.class_ids.tolist(), strict=True))
-    sentences = []
-    for wanted in zip(expected["boxes"], expected["scores"], expected["class_ids"], strict=True):
-        match = next((detection for detection in found if _same(wanted, detection)), None)
-        if match is not None:
-            found.remove(match)
-        elif wanted[1] > sure:
-            sentences.append(f"expected {_shown(wanted, model)}, which was not found")
-    sentences += [f"found {_shown(extra, model)}, which was not expected" for extra in found if extra[1] > sure]
-    return sentences
+    try:
+        return model.task.compare(expected, result.to_dict(), model.spec, TOLERANCE, no_gap).refusals
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
+        raise _malformed(model) from None
 
 
-def _same(wanted: tuple[Any, ...], found: tuple[Any, ...]) -> bool:
-    return (
-        wanted[2] == found[2]
-        and abs(wanted[1] - found[1]) <= SCORE_TOLERANCE
-        and bool(np.abs(np.subtract(wanted[0], found[0])).max() <= BOX_TOLERANCE)
-    )
-
-
-def _shown(detection: tuple[Any, ...], model: Model) -> str:
-    box, score, class_id = detection
-    label = model.labels[class_id] if 0 <= class_id < len(model.labels) else f"class {class_id}"
-    return f"{label} {score:.4f} at {[round(value, 1) for value in box]}"
+def _malformed(model: Model) -> UserError:
+    return UserError(f"bundle {model.bundle.path}: {EXPECTED} is not in the expected form; export the bundle again")

@@ -10,21 +10,22 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ops import Placement, decode_detections
+from ops import Placement
 from toolkit.bundle import Bundle
-from toolkit.bundle_spec import BundleSpec, DetectionPostprocessing
+from toolkit.bundle_spec import BundleSpec, Postprocessing
 from toolkit.errors import PictureError, UserError
 from toolkit.images import MAX_PIXELS, RGB
 from toolkit.inference.engine import Engine, usable_cores
 from toolkit.inference.sources import Input, Picture, check_inputs, decode_ahead, expand, single_picture
-from toolkit.results import DetectionResult, Failure
+from toolkit.inference.task import Options, task_of
+from toolkit.preprocess import Preprocessing
+from toolkit.results import Failure, Result
 
-Detections: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
 MAX_DECODERS = 4
 
 
@@ -36,7 +37,9 @@ class Model:
     ) -> None:
         """See ``toolkit.load``, which finds the bundle too."""
         self.bundle = bundle
-        self._engine = Engine(bundle, device=device, threads=threads, allow_spinning=allow_spinning)
+        self.task = task_of(bundle.spec.task)
+        outputs = self.task.outputs(bundle.spec)
+        self._engine = Engine(bundle, outputs, device=device, threads=threads, allow_spinning=allow_spinning)
         self._buffers = threading.local()
 
     @property
@@ -65,67 +68,64 @@ class Model:
         return single_picture(content, name).decode(max_pixels)
 
     def preprocess(
-        self, pictures: Sequence[RGB], out: NDArray[np.float32] | None = None
+        self, pictures: Sequence[RGB], out: NDArray[np.float32] | None = None, *, reuse: bool = False
     ) -> tuple[NDArray[np.float32], list[Placement]]:
-        """Pictures RGB uint8 [H, W, 3] to the network's input float32 [B, 3, h, w], written to ``out`` if given."""
+        """Pictures RGB uint8 [H, W, 3] to the network's input float32 [B, 3, h, w], written to ``out`` if given.
+
+        ``reuse`` writes into a buffer of the calling thread, which its next call overwrites: that saves fresh memory
+        and, for pictures of the size of the ones before, the area beside them.
+        """
         preprocessing = self.spec.preprocessing
+        if reuse:
+            return self._held(len(pictures)).fill(preprocessing, pictures)
         if out is None:
             out = np.empty((len(pictures), 3, *preprocessing.input_size), np.float32)
         return out, [preprocessing.apply(picture, out=row)[1] for picture, row in zip(pictures, out, strict=True)]
 
-    def network(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Raw predictions float32 [B, A, 5 + C]."""
-        return self._engine.run(batch)
+    def network(self, batch: NDArray[np.float32], *, explain: bool = False) -> list[NDArray[np.float32]]:
+        """The raw outputs of a batch, each float32 [B, ...]; ``explain`` asks for what a heat map is drawn from too."""
+        return self._engine.run(batch, self.task.wanted(self.spec, explain))
 
     def postprocess(
         self,
-        raw: NDArray[np.float32],
+        raw: Sequence[NDArray[np.float32]],
         placement: Placement,
         image_size: tuple[int, int],
-        options: DetectionPostprocessing | None = None,
-    ) -> Detections:
-        """One picture's raw predictions [A, 5 + C] to boxes, scores and class ids; see ``ops.decode_detections``."""
-        options = options or self.spec.postprocessing
-        return decode_detections(
-            raw,
-            input_size=self.spec.preprocessing.input_size,
-            strides=self.spec.network.strides,
-            placement=placement,
-            image_size=image_size,
-            score_threshold=options.score_threshold,
-            iou_threshold=options.iou_threshold,
-            max_detections=options.max_detections,
-        )
+        options: Postprocessing | None = None,
+    ) -> dict[str, Any]:
+        """One picture's raw outputs to the result's own fields, such as boxes, scores and class ids."""
+        return self.task.answer(raw, placement, image_size, self.spec, options or self.spec.postprocessing)
 
     def run_batch(
         self,
         pictures: Sequence[RGB | Picture],
         *,
-        score_threshold: float | None = None,
-        iou_threshold: float | None = None,
-        max_detections: int | None = None,
-    ) -> list[DetectionResult]:
+        explain: bool = False,
+        **options: Unpack[Options],
+    ) -> list[Result]:
         """Predict on decoded pictures (from ``decode``, or RGB uint8 arrays) as one batch, in the calling thread."""
-        options = self.spec.postprocessing.override(score_threshold, iou_threshold, max_detections)
+        settings = self._settings(explain, options)
         held = [
             item if isinstance(item, Picture) else Picture(f"array[{index}]", item).decode()
             for index, item in enumerate(pictures)
         ]
-        return self._run(held, options)
+        return self._run(held, settings)
 
     def predict_one(
         self,
         content: Input,
         *,
         name: str | None = None,
-        score_threshold: float | None = None,
-        iou_threshold: float | None = None,
-        max_detections: int | None = None,
-    ) -> DetectionResult:
-        """Predict on one picture. Raises PictureError when it cannot be used; options override the bundle's."""
-        options = self.spec.postprocessing.override(score_threshold, iou_threshold, max_detections)
+        explain: bool = False,
+        **options: Unpack[Options],
+    ) -> Result:
+        """Predict on one picture. Raises PictureError when it cannot be used; options override the bundle's.
+
+        ``explain`` gives a classifier's result its heat map of the evidence, which ``draw`` then shows.
+        """
+        settings = self._settings(explain, options)
         picture = self.decode(content, name=name)
-        result = self._run([picture], options)[0]
+        result = self._run([picture], settings)[0]
         picture.release()
         return result
 
@@ -134,48 +134,50 @@ class Model:
         inputs: Input | Iterable[Input],
         *,
         batch_size: int = 1,
-        score_threshold: float | None = None,
-        iou_threshold: float | None = None,
-        max_detections: int | None = None,
         on_error: Literal["report", "raise"] = "report",
         max_pixels: int = MAX_PIXELS,
-    ) -> Iterator[DetectionResult | Failure]:
+        explain: bool = False,
+        **options: Unpack[Options],
+    ) -> Iterator[Result | Failure]:
         """Predict on paths, folders, patterns, videos, bytes, arrays, PIL images, or an iterable of these.
 
         Lazy and in the order of the inputs: pictures are decoded ahead in threads, a few batches at most, so memory
         does not grow with their number. A picture that cannot be used comes as a ``Failure``, or raises PictureError
         with ``on_error="raise"``. Wrong paths and options raise UserError here, before any work.
         """
-        options = self.spec.postprocessing.override(score_threshold, iou_threshold, max_detections)
+        settings = self._settings(explain, options)
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise UserError(f"batch_size: expected an integer from 1 up, got {batch_size!r}")
         if on_error not in ("report", "raise"):
             raise UserError(f"on_error: expected 'report' or 'raise', got {on_error!r}")
         check_inputs(inputs)
-        return self._stream(expand(inputs), batch_size, options, on_error, max_pixels)
+        return self._stream(expand(inputs), batch_size, settings, on_error, max_pixels)
+
+    def _settings(self, explain: bool, options: Options) -> _Settings:
+        """What this call asks for; UserError for an option that the task does not have or a value out of range."""
+        self.task.wanted(self.spec, explain)
+        return _Settings(self.spec.postprocessing.override(**options), explain)
 
     def _stream(
         self,
         pictures: Iterator[Picture],
         batch_size: int,
-        options: DetectionPostprocessing,
+        settings: _Settings,
         on_error: str,
         max_pixels: int,
-    ) -> Iterator[DetectionResult | Failure]:
+    ) -> Iterator[Result | Failure]:
         workers = min(MAX_DECODERS, usable_cores())
         waiting: list[Picture | Failure] = []
         for picture, decoding in decode_ahead(pictures, max_pixels, workers, batch_size + workers):
             waiting.append(_decoded(picture, decoding, on_error))
             if len(waiting) == batch_size:
-                yield from self._flush(waiting, options)
+                yield from self._flush(waiting, settings)
                 waiting = []
-        yield from self._flush(waiting, options)
+        yield from self._flush(waiting, settings)
 
-    def _flush(
-        self, waiting: list[Picture | Failure], options: DetectionPostprocessing
-    ) -> Iterator[DetectionResult | Failure]:
+    def _flush(self, waiting: list[Picture | Failure], settings: _Settings) -> Iterator[Result | Failure]:
         pictures = [item for item in waiting if isinstance(item, Picture)]
-        results = iter(self._run(pictures, options))
+        results = iter(self._run(pictures, settings))
         for item in waiting:
             if isinstance(item, Failure):
                 yield item
@@ -183,19 +185,19 @@ class Model:
                 yield next(results)
                 item.release()
 
-    def _run(self, pictures: Sequence[Picture], options: DetectionPostprocessing) -> list[DetectionResult]:
+    def _run(self, pictures: Sequence[Picture], settings: _Settings) -> list[Result]:
         if not pictures:
             return []
         clock = _Clock()
         images = [picture() for picture in pictures]
-        batch, placements = self.preprocess(images, out=self._buffer(len(images)))
+        batch, placements = self.preprocess(images, reuse=True)
         preprocess = clock.lap() / len(images)
-        raw = self.network(batch)
+        raw = self.network(batch, explain=settings.explain)
         network = clock.lap() / len(images)
         results = []
-        for picture, image, row, placement in zip(pictures, images, raw, placements, strict=True):
+        for index, (picture, image, placement) in enumerate(zip(pictures, images, placements, strict=True)):
             size = (image.shape[0], image.shape[1])
-            boxes, scores, class_ids = self.postprocess(row, placement, size, options)
+            fields = self.postprocess([output[index] for output in raw], placement, size, settings.postprocessing)
             timing = {
                 "decode": picture.milliseconds,
                 "preprocess": preprocess,
@@ -203,17 +205,48 @@ class Model:
                 "postprocess": clock.lap(),
             }
             results.append(
-                DetectionResult(picture.source, size, self.labels, boxes, scores, class_ids, timing, picture)
-            )
+                self.task.result_type(
+                    source=picture.source, image_size=size, class_names=self.labels, timing=timing, picture=picture,
+                    **fields,
+                )
+            )  # fmt: skip
         return results
 
-    def _buffer(self, count: int) -> NDArray[np.float32]:
+    def _held(self, count: int) -> _HeldInput:
         """This thread's input, kept between calls: fresh pages for every picture cost more than filling them."""
-        held: NDArray[np.float32] | None = getattr(self._buffers, "batch", None)
-        if held is None or len(held) < count:
-            held = np.empty((count, 3, *self.spec.preprocessing.input_size), np.float32)
-            self._buffers.batch = held
-        return held[:count]
+        held: _HeldInput | None = getattr(self._buffers, "input", None)
+        if held is None or len(held.array) < count:
+            held = self._buffers.input = _HeldInput(count, self.spec.preprocessing.input_size)
+        return held
+
+
+class _HeldInput:
+    """A network's input that is filled again and again, and what lies beside the picture in each place of it."""
+
+    def __init__(self, count: int, size: tuple[int, int]) -> None:
+        self.array = np.empty((count, 3, *size), np.float32)
+        self._borders: list[object] = [None] * count
+
+    def fill(
+        self, preprocessing: Preprocessing, pictures: Sequence[RGB]
+    ) -> tuple[NDArray[np.float32], list[Placement]]:
+        """Preprocess the pictures into the first places; return those and where the pictures lie in them."""
+        placements = []
+        for place, picture in enumerate(pictures):
+            border = preprocessing.border_of(picture.shape[0], picture.shape[1])
+            known = border is not None and border == self._borders[place]
+            self._borders[place] = None  # until it is written
+            placements.append(preprocessing.apply(picture, out=self.array[place], border=not known)[1])
+            self._borders[place] = border
+        return self.array[: len(pictures)], placements
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What one call asks for."""
+
+    postprocessing: Postprocessing
+    explain: bool
 
 
 @dataclass

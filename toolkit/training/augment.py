@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ops
-from toolkit.config.schema import AugmentConfig, ZoomConfig
+from toolkit.config.schema import AugmentCommon, ZoomConfig
 from toolkit.errors import UserError, suggest
 
 # A box that a crop leaves less than this share of is dropped; below 2 px nothing is left to see.
@@ -94,10 +94,13 @@ def compose(
 
 
 class Albumentations:
-    """The config's albumentations list as a function (sample, seed) -> sample. Travels to loader workers."""
+    """The config's albumentations list. Travels to loader workers."""
 
-    def __init__(self, augment: AugmentConfig) -> None:
-        """Raises ``UserError`` for a transform that albumentations does not have, or options that it does not take."""
+    def __init__(self, augment: AugmentCommon, *, boxes: bool) -> None:
+        """``boxes`` is whether samples have some that move with the picture.
+
+        Raises ``UserError`` for a transform that albumentations does not have, or options that it does not take.
+        """
         self._pipeline: Any = None
         if not augment.albumentations:
             return
@@ -112,21 +115,21 @@ class Albumentations:
             if not (isinstance(kind, type) and issubclass(kind, albumentations.BasicTransform)):
                 raise UserError(f"{where}: albumentations has no such transform{suggest(name, dir(albumentations))}")
             transforms.append(_construct(kind, options, where))
-        boxes = albumentations.BboxParams(
+        rules = albumentations.BboxParams(
             format="pascal_voc", label_fields=["class_ids"], clip=True, min_visibility=MIN_VISIBLE,
             min_width=MIN_SIDE, min_height=MIN_SIDE,
         )  # fmt: skip
         with warnings.catch_warnings():  # it warns when no transform moves boxes, which is the user's good right
             warnings.simplefilter("ignore")
-            self._pipeline = albumentations.Compose(transforms, bbox_params=boxes)
+            self._pipeline = albumentations.Compose(transforms, bbox_params=rules if boxes else None)
 
-    def __call__(self, sample: Labelled, seed: int) -> Labelled:
+    def __call__(self, seed: int, **sample: Any) -> dict[str, Any]:
+        """Change ``image`` (uint8 [H, W, 3]) and what goes with it: ``mask``, or ``bboxes`` and ``class_ids``."""
         if self._pipeline is None:
             return sample
         self._pipeline.set_random_seed(seed)
-        done = self._pipeline(image=sample.image, bboxes=sample.boxes, class_ids=sample.class_ids)
-        boxes = np.asarray(done["bboxes"], np.float32).reshape(-1, 4)
-        return Labelled(np.ascontiguousarray(done["image"]), boxes, np.asarray(done["class_ids"], np.int64).reshape(-1))
+        done: dict[str, Any] = self._pipeline(**sample)
+        return {**done, "image": np.ascontiguousarray(done["image"])}
 
 
 def _construct(kind: Any, options: dict[str, Any], where: str) -> Any:

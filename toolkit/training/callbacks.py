@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,14 @@ class MovingAverage(WeightAveraging):
 
 
 class ResultsTable(Callback):
-    """Writes one row an epoch to ``results.csv``: losses, learning rate, validation AP, pictures a second."""
+    """Writes one row an epoch to ``results.csv``: losses, learning rate, validation, pictures a second."""
 
-    COLUMNS = ("epoch", "seconds", "pictures_per_second", "learning_rate", "train/loss", "train/box",
-               "train/objectness", "train/classes", "train/positives", "val/AP", "val/AP50", "val/AP75",
-               "val/AR100")  # fmt: skip
-
-    def __init__(self, path: Path, say: Any) -> None:
+    def __init__(self, path: Path, parts: Sequence[str], numbers: Sequence[str], say: Any) -> None:
+        self.columns = (
+            "epoch", "seconds", "pictures_per_second", "learning_rate", "train/loss",
+            *(f"train/{name}" for name in parts), *(f"val/{name}" for name in numbers),
+        )  # fmt: skip
+        self.told = ("train/loss", *(f"val/{name}" for name in numbers[:2]))
         self.path = path
         self.say = say
         self._started = self._began = 0.0
@@ -54,7 +56,7 @@ class ResultsTable(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = time.perf_counter()
         with self.path.open("w", newline="") as file:
-            csv.writer(file).writerow(self.COLUMNS)
+            csv.writer(file).writerow(self.columns)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._began, self._pictures = time.perf_counter(), 0
@@ -75,14 +77,10 @@ class ResultsTable(Callback):
         }
         if not self._validated(trainer):
             values = {name: value for name, value in values.items() if not name.startswith("val/")}
-        row = [trainer.current_epoch + 1, *(f"{values[c]:.6g}" if c in values else "" for c in self.COLUMNS[1:])]
+        row = [trainer.current_epoch + 1, *(f"{values[c]:.6g}" if c in values else "" for c in self.columns[1:])]
         with self.path.open("a", newline="") as file:
             csv.writer(file).writerow(row)
-        shown = [
-            f"{name.split('/')[1]} {values[name]:.4f}"
-            for name in ("train/loss", "val/AP", "val/AP50")
-            if name in values
-        ]
+        shown = [f"{name.split('/')[1].replace('_', ' ')} {values[name]:.4f}" for name in self.told if name in values]
         speed = f"{values['pictures_per_second']:.0f} pictures/s"
         self.say(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {', '.join(shown)}, {speed}")
 

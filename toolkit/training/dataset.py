@@ -6,8 +6,9 @@ Every sample draws from a generator seeded by (seed, epoch, index), so batches d
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -15,19 +16,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ops import Placement
 from toolkit import images
-from toolkit.config.schema import DetectionConfig
 from toolkit.data.table import Sample, Table
 from toolkit.preprocess import Preprocessing
-from toolkit.training.augment import Albumentations, Labelled, compose
+from toolkit.training.augment import Albumentations
+
+Kind = TypeVar("Kind", bound=Sample)
 
 
 class Batch(NamedTuple):
-    """``images`` float32 [B, 3, h, w]; ``boxes`` and ``class_ids`` per picture, in input pixels; ``indices`` [B]."""
+    """``images`` float32 [B, 3, h, w]; ``targets`` as the task's loss takes them; ``indices`` [B]."""
 
     images: Tensor
-    boxes: list[NDArray[np.float32]]
-    class_ids: list[NDArray[np.int64]]
+    targets: Any
     indices: list[int]
 
 
@@ -50,41 +52,34 @@ class PictureCache:
         return image
 
 
-class TrainingSet(Dataset[tuple[NDArray[np.float32], Labelled, int]]):
-    """The training split; items are asked for by (epoch, index), see `EpochSampler`."""
+class TrainingSet(Dataset[tuple[NDArray[np.float32], Any, int]], ABC, Generic[Kind]):
+    """The training split of a task; items are asked for by (epoch, index), see `EpochSampler`."""
 
-    def __init__(self, table: Table, config: DetectionConfig, preprocessing: Preprocessing) -> None:
+    boxes: ClassVar[bool] = False  # whether the albumentations list moves boxes
+
+    def __init__(self, table: Table[Kind], config: Any, preprocessing: Preprocessing) -> None:
         self.table = table
         self.config = config
         self.preprocessing = preprocessing
         self.pictures = PictureCache(table.samples, config.data.cache_mb)
-        self._albumentations = Albumentations(config.augment)
+        self.albumentations = Albumentations(config.augment, boxes=self.boxes)
 
     def __len__(self) -> int:
         return len(self.table)
 
-    def labelled(self, index: int) -> Labelled:
-        """One picture with its boxes, as it lies on disk; crowd boxes are not learnt."""
-        sample = self.table.samples[index]
-        one = ~sample.crowd
-        return Labelled(self.pictures[index], sample.boxes[one], sample.class_ids[one])
+    @abstractmethod
+    def example(self, epoch: int, index: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], Any]:
+        """The picture as this epoch trains on it, float32 [3, h, w], and its target; ``rng`` is the sample's own."""
 
-    def augmented(self, epoch: int, index: int) -> Labelled:
-        """The picture as this epoch trains on it: uint8 at the network's input size."""
-        rng = np.random.default_rng((self.config.seed, epoch, index))
-        augment, size = self.config.augment, self.preprocessing.input_size
-        members = [index]
-        closing = epoch >= self.config.train.epochs - augment.mosaic.off_epochs
-        if rng.random() < augment.mosaic.probability and not closing:
-            members += rng.integers(len(self), size=3).tolist()
-        sample = compose([self.labelled(m) for m in members], size, self.preprocessing.fill, augment.zoom, rng)
-        return self._albumentations(sample, int(rng.integers(2**31)))
-
-    def __getitem__(self, key: tuple[int, int]) -> tuple[NDArray[np.float32], Labelled, int]:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[NDArray[np.float32], Any, int]:
         epoch, index = key
-        sample = self.augmented(epoch, index)
-        pixels, _ = self.preprocessing.apply(sample.image)
-        return pixels, sample, index
+        pixels, target = self.example(epoch, index, np.random.default_rng((self.config.seed, epoch, index)))
+        return pixels, target, index
+
+    @staticmethod
+    def stack(targets: Sequence[Any]) -> Any:
+        """The targets of a batch as one."""
+        return torch.from_numpy(np.stack(targets))
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -117,25 +112,20 @@ class EpochSampler(Sampler[tuple[int, int]]):
             yield self.epoch, index
 
 
-def rarity_weights(table: Table, exponent: float) -> NDArray[np.float64] | None:
+def rarity_weights(table: Table[Any], exponent: float) -> NDArray[np.float64] | None:
     """Weight of each picture: (most frequent class / its rarest class) ** exponent; ``None`` when that is off."""
     if exponent == 0:
         return None
-    totals = np.zeros(len(table.class_names))
-    for sample in table.samples:
-        totals += np.bincount(sample.class_ids, minlength=len(totals))
+    classes = len(table.class_names)
+    counts = np.array([sample.class_counts(classes) for sample in table.samples])
+    totals = counts.sum(0)
     by_class = (totals.max() / np.maximum(totals, 1)) ** exponent
-    return np.array([by_class[s.class_ids].max() if len(s.class_ids) else 1.0 for s in table.samples])
+    # A picture without anything counts as one of the most frequent class.
+    weights: NDArray[np.float64] = np.where(counts > 0, by_class, 0.0).max(1, initial=1.0)
+    return weights
 
 
-def collate(items: Sequence[tuple[NDArray[np.float32], Labelled, int]]) -> Batch:
-    """Stack samples into a batch."""
-    pixels = torch.from_numpy(np.stack([item[0] for item in items]))
-    labels = [item[1] for item in items]
-    return Batch(pixels, [s.boxes for s in labels], [s.class_ids for s in labels], [item[2] for item in items])
-
-
-def training_loader(training_set: TrainingSet) -> DataLoader[Batch]:
+def training_loader(training_set: TrainingSet[Any]) -> DataLoader[Batch]:
     """The loader of the training split: shuffled, last short batch dropped unless it is the only one."""
     config = training_set.config
     sampler = EpochSampler(
@@ -148,17 +138,36 @@ def training_loader(training_set: TrainingSet) -> DataLoader[Batch]:
         sampler=sampler,  # type: ignore[arg-type]
         drop_last=len(training_set) >= config.train.batch_size,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=Collate(training_set.stack),
         persistent_workers=workers > 0,
         # A fork would inherit numba's and torch's thread teams, which do not survive it.
         multiprocessing_context=multiprocessing.get_context("forkserver") if workers else None,
     )
 
 
-class ValidationSet(Dataset[tuple[NDArray[np.float32], int]]):
-    """A split as it is predicted: letterboxed and nothing else. Items are (pixels float32 [3, h, w], index)."""
+class Collate:
+    """Stacks items into a batch. Travels to loader workers."""
 
-    def __init__(self, table: Table, preprocessing: Preprocessing, cache_mb: int) -> None:
+    def __init__(self, stack: Callable[[Sequence[Any]], Any]) -> None:
+        self.stack = stack
+
+    def __call__(self, items: Sequence[tuple[NDArray[np.float32], Any, int]]) -> Batch:
+        pixels, targets, indices = zip(*items, strict=True)
+        return Batch(torch.from_numpy(np.stack(pixels)), self.stack(targets), list(indices))
+
+
+class Checked(NamedTuple):
+    """A validation batch: ``images`` float32 [B, 3, h, w], where each picture lies in its input, and its index."""
+
+    images: Tensor
+    placements: list[Placement]
+    indices: list[int]
+
+
+class ValidationSet(Dataset[tuple[NDArray[np.float32], Placement, int]]):
+    """A split as it is predicted: preprocessed and nothing else."""
+
+    def __init__(self, table: Table[Any], preprocessing: Preprocessing, cache_mb: int) -> None:
         self.table = table
         self.preprocessing = preprocessing
         self.pictures = PictureCache(table.samples, cache_mb)
@@ -166,14 +175,15 @@ class ValidationSet(Dataset[tuple[NDArray[np.float32], int]]):
     def __len__(self) -> int:
         return len(self.table)
 
-    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], int]:
-        return self.preprocessing.apply(self.pictures[index])[0], index
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], Placement, int]:
+        return *self.preprocessing.apply(self.pictures[index]), index
 
 
-def validation_loader(validation_set: ValidationSet, batch_size: int) -> DataLoader[tuple[Tensor, list[int]]]:
+def validation_loader(validation_set: ValidationSet, batch_size: int) -> DataLoader[Checked]:
     """The loader of the validation split, in order, in this process (it is short)."""
 
-    def stack(items: Sequence[tuple[NDArray[np.float32], int]]) -> tuple[Tensor, list[int]]:
-        return torch.from_numpy(np.stack([item[0] for item in items])), [item[1] for item in items]
+    def stack(items: Sequence[tuple[NDArray[np.float32], Placement, int]]) -> Checked:
+        pixels, placements, indices = zip(*items, strict=True)
+        return Checked(torch.from_numpy(np.stack(pixels)), list(placements), list(indices))
 
     return DataLoader(validation_set, batch_size=batch_size, collate_fn=stack)  # type: ignore[arg-type]

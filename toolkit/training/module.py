@@ -1,85 +1,73 @@
-"""The Lightning module of detection: loss, validation AP, optimizer and learning-rate schedule."""
+"""What the Lightning modules of all tasks share: steps, validation, optimizer and learning-rate schedule."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-import ops
-from ops.letterbox import place
-from toolkit.config.schema import DetectionConfig
+from ops import Placement
 from toolkit.data.table import Table
-from toolkit.evaluation.coco_metrics import (
-    IOU_THRESHOLD,
-    MAX_DETECTIONS,
-    SCORE_THRESHOLD,
-    Detections,
-    evaluator,
-    summarise,
-)
-from toolkit.training.dataset import Batch
-from zoo.yolox import YOLOX
-from zoo.yolox_loss import yolox_loss
+from toolkit.training.dataset import Batch, Checked
 
 
-class DetectionModule(pl.LightningModule):
-    """A detector in training. ``network`` is what is exported; everything else stays here."""
+class TaskModule(pl.LightningModule, ABC):
+    """A network in training. ``network`` is what is exported; everything else stays here."""
 
-    def __init__(self, network: YOLOX, config: DetectionConfig, validation: Table) -> None:
+    def __init__(self, network: nn.Module, config: Any, training: Table[Any], validation: Table[Any]) -> None:
         super().__init__()
         self.network = network
         self.config = config
         self.validation = validation
-        self._found: dict[int, Detections] = {}
+        self.prepare(training)
+        self._found: dict[int, Any] = {}
+
+    def prepare(self, training: Table[Any]) -> None:
+        """Take from the training table what the loss needs, such as class frequencies."""
+
+    @abstractmethod
+    def loss(self, raw: Tensor, targets: Any) -> dict[str, Tensor]:
+        """The ``loss`` of a batch, and its parts for the log."""
+
+    @abstractmethod
+    def answer(self, raw: NDArray[np.float32], placement: Placement, index: int) -> Any:
+        """What is kept of validation picture ``index`` (its raw output) until all are there."""
+
+    @abstractmethod
+    def numbers(self, answers: list[Any]) -> dict[str, float]:
+        """What the answers to all validation pictures, in order, are worth."""
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Move the pictures; the boxes stay on the host, where the assigner reads them."""
-        if isinstance(batch, Batch):
-            return batch._replace(images=_to_device(batch.images, device))
-        pixels, indices = batch
-        return _to_device(pixels, device), indices
+        """Move the pictures, and targets that are tensors; boxes stay on the host, where the assigner reads them."""
+        # Depthwise convolutions run faster on the CPU with the channels last, and the fused batch norm asks for it.
+        pixels = batch.images.to(device, memory_format=torch.channels_last, non_blocking=True)
+        if isinstance(getattr(batch, "targets", None), Tensor):
+            batch = batch._replace(targets=batch.targets.to(device, non_blocking=True))
+        return batch._replace(images=pixels)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        parts = yolox_loss(
-            self.network(batch.images),
-            batch.boxes,
-            batch.class_ids,
-            input_size=self.config.model.input_size,
-            strides=self.network.strides,
-        )
+        parts = self.loss(self.network(batch.images), batch.targets)
         shown = {f"train/{name}": value for name, value in parts.items()}
         self.log_dict(shown, on_step=False, on_epoch=True, batch_size=len(batch.images))
         self.log("loss", parts["loss"].detach(), prog_bar=True, logger=False)
         return parts["loss"]
 
-    def validation_step(self, batch: tuple[Tensor, list[int]], batch_idx: int) -> None:
-        pixels, indices = batch
-        raw = self.network(pixels).float().cpu().numpy()
-        size, center = self.config.model.input_size, self.config.preprocess.center
-        for row, index in zip(raw, indices, strict=True):
-            height, width = self.validation.samples[index].size
-            boxes, scores, class_ids = ops.decode_detections(
-                np.ascontiguousarray(row),
-                input_size=size,
-                strides=self.network.strides,
-                placement=place(height, width, size, center)[0],
-                image_size=(height, width),
-                score_threshold=SCORE_THRESHOLD,
-                iou_threshold=IOU_THRESHOLD,
-                max_detections=MAX_DETECTIONS,
-            )
-            self._found[index] = Detections(boxes, scores, class_ids)
+    def validation_step(self, batch: Checked, batch_idx: int) -> None:
+        raw = self.network(batch.images).float().cpu().numpy()
+        for row, placement, index in zip(raw, batch.placements, batch.indices, strict=True):
+            self._found[index] = self.answer(np.ascontiguousarray(row), placement, index)
 
     def on_validation_epoch_end(self) -> None:
         if len(self._found) == len(self.validation):  # the sanity check before training sees a part only
-            numbers = summarise(evaluator(self.validation, [self._found[i] for i in range(len(self.validation))]))
-            for name in ("AP", "AP50", "AP75", "AR100"):
-                self.log(f"val/{name}", float(numbers[name] or 0.0), prog_bar=name in ("AP", "AP50"))
+            numbers = self.numbers([self._found[index] for index in range(len(self.validation))])
+            for position, (name, value) in enumerate(numbers.items()):
+                self.log(f"val/{name}", value, prog_bar=position < 2)
         self._found.clear()
 
     def configure_optimizers(self) -> Any:
@@ -94,11 +82,6 @@ class DetectionModule(pl.LightningModule):
         schedule = warmup_cosine(total, round(total * train.warmup_epochs / train.epochs), train.min_lr_ratio)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-
-def _to_device(pixels: Tensor, device: torch.device) -> Tensor:
-    # Depthwise convolutions run faster on the CPU with the channels last, and the fused batch norm asks for it.
-    return pixels.to(device, memory_format=torch.channels_last, non_blocking=True)
 
 
 def warmup_cosine(total: int, warmup: int, floor: float) -> Any:

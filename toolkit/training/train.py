@@ -6,6 +6,7 @@ Weights are safe in the run directory before anything is reported or exported, s
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import itertools
 import logging
@@ -17,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.config.load import LoadedConfig
-from toolkit.config.schema import DetectionConfig
+from toolkit.config.schema import CommonConfig
 from toolkit.data.check import summarise
 from toolkit.data.table import Progress, Table, load_table
 from toolkit.errors import UserError
 from toolkit.training.network import build_network, preprocessing_of
 from toolkit.training.run_folder import BEST, LAST, Run, create_run, write_json
+from toolkit.training.task import TrainingTask, training_task
 
 log = logging.getLogger("toolkit")
 
@@ -38,13 +40,16 @@ def train(
     config = loaded.config
     _quiet()
     _share_cores()
+    _keep_memory()
     import lightning.pytorch as pl
     import numba
     import torch
 
     if config.train.device == "cuda" and not torch.cuda.is_available():
         raise UserError("train.device=cuda: torch finds no CUDA device; use train.device=auto or cpu")
-    table = load_table(config.data, config.seed, progress=progress)
+    table = load_table(config, progress=progress)
+    task = training_task(config.task)
+    task.check(config, table)
     run = create_run(loaded, run_dir)
     with _log_to(run.path / "train.log"):
         log.info("run directory %s", run)
@@ -57,33 +62,33 @@ def train(
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
             numba.set_num_threads(min(config.train.threads, numba.get_num_threads()))
-        _fit(config, table, run, bar)
-        return _finish(run, table)
+        _fit(config, table, task, run, bar)
+        return _finish(run, table, task)
 
 
-def _fit(config: DetectionConfig, table: Table, run: Run, bar: bool) -> None:
+def _fit(config: CommonConfig, table: Table[Any], task: TrainingTask, run: Run, bar: bool) -> None:
     import torch
 
     from toolkit.training import report
-    from toolkit.training.dataset import TrainingSet, ValidationSet, training_loader, validation_loader
-    from toolkit.training.module import DetectionModule
+    from toolkit.training.dataset import ValidationSet, training_loader, validation_loader
     from toolkit.training.start_weights import start_from
 
     preprocessing = preprocessing_of(config)
-    training_set = TrainingSet(table.subset("train"), config, preprocessing)
+    training_set = task.training_set(table.subset("train"), config, preprocessing)
     validation = table.subset("val")
-    report.draw_data(run, table, training_set)
-    network = build_network(config.model.name, len(table.class_names))
+    report.draw_data(run, table, training_set, task)
+    network = build_network(config.model, len(table.class_names)).to(memory_format=torch.channels_last)
     if config.model.init:
         log.info("start weights %s: %s", config.model.init, start_from(network, config.model.init))
     loader = training_loader(training_set)
     if config.train.estimate_bn_batches:
         batches = itertools.islice(loader, config.train.estimate_bn_batches)
         log.info("estimating batch-norm statistics on %d batches", config.train.estimate_bn_batches)
-        torch.optim.swa_utils.update_bn((batch.images for batch in batches), network)
-    module = DetectionModule(network, config, validation).to(memory_format=torch.channels_last)
+        pictures = (batch.images.to(memory_format=torch.channels_last) for batch in batches)
+        torch.optim.swa_utils.update_bn(pictures, network)
+    module = task.module(network, config, training_set.table, validation)
     checks = ValidationSet(validation, preprocessing, config.data.cache_mb)
-    trainer = _trainer(config, run, bar)
+    trainer = _trainer(config, task, run, bar)
     try:
         trainer.fit(module, loader, validation_loader(checks, config.train.batch_size))
     except SystemExit:  # Lightning's answer to Ctrl-C, after the running step
@@ -93,7 +98,7 @@ def _fit(config: DetectionConfig, table: Table, run: Run, bar: bool) -> None:
         raise KeyboardInterrupt from None
 
 
-def _trainer(config: DetectionConfig, run: Run, bar: bool) -> Any:
+def _trainer(config: CommonConfig, task: TrainingTask, run: Run, bar: bool) -> Any:
     import lightning.pytorch as pl
     from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar, Timer
     from lightning.pytorch.loggers import TensorBoardLogger
@@ -101,11 +106,12 @@ def _trainer(config: DetectionConfig, run: Run, bar: bool) -> Any:
     from toolkit.training.callbacks import MovingAverage, ResultsTable
 
     settings = config.train
+    best = f"val/{task.numbers[0]}"
     every = min(settings.validate_every, settings.epochs)
     callbacks: list[Any] = [
-        ResultsTable(run.path / "results.csv", log.info),
+        ResultsTable(run.path / "results.csv", task.parts, task.numbers, log.info),
         ModelCheckpoint(
-            run.path / "checkpoints", filename="best", monitor="val/AP", mode="max", save_last=True,
+            run.path / "checkpoints", filename="best", monitor=best, mode="max", save_last=True,
             enable_version_counter=False, every_n_epochs=every, auto_insert_metric_name=False,
         ),
     ]  # fmt: skip
@@ -113,7 +119,7 @@ def _trainer(config: DetectionConfig, run: Run, bar: bool) -> Any:
         callbacks.append(MovingAverage(settings.ema_decay))
     if settings.early_stopping_epochs is not None:
         patience = max(1, settings.early_stopping_epochs // every)
-        callbacks.append(EarlyStopping("val/AP", mode="max", patience=patience))
+        callbacks.append(EarlyStopping(best, mode="max", patience=patience))
     if settings.time_limit_minutes is not None:
         callbacks.append(Timer(timedelta(minutes=settings.time_limit_minutes)))
     if bar:
@@ -137,13 +143,13 @@ def _trainer(config: DetectionConfig, run: Run, bar: bool) -> Any:
     )
 
 
-def _finish(run: Run, table: Table) -> Run:
+def _finish(run: Run, table: Table[Any], task: TrainingTask) -> Run:
     from toolkit.exporting.export import export_run
     from toolkit.training import report
 
     log.info("exporting the best checkpoint")
     export_run(run, table=table)
-    report.draw_results(run, table)
+    report.draw_results(run, table, task)
     log.info("bundle in %s", run.bundle)
     return run
 
@@ -169,6 +175,21 @@ def _share_cores() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with contextlib.suppress(ImportError):  # numba without OpenMP: nothing to share
         importlib.import_module("numba.np.ufunc.omppool")
+
+
+def _keep_memory() -> None:
+    """Let glibc keep what torch gives back: pages fetched anew for every step cost a quarter of it and more.
+
+    `python -m benchmarks.allocator` has the figures. Other C libraries have no ``mallopt``; there is nothing to set.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        for parameter, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 64 * 2**20)):
+            libc.mallopt(parameter, value)
+
+
+# From malloc.h.
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 
 
 class _log_to:  # noqa: N801  # reads as a verb in `with`

@@ -165,7 +165,7 @@ def test_a_port_in_use(run, tiny_bundle: Path) -> None:  # type: ignore[no-untyp
         ("config show quickstart train.epochs=3", ["epochs: 3", "optimizer:"]),
         ("config schema", ['"$schema"', "yolox_nano"]),
         ("doctor", ["toolkit 0.1.0", "onnxruntime", "kernel cache", "mask_detection"]),
-        ("data check quickstart data.root=drawn data.pictures=12", ["circle", '"quantiles"']),
+        ("data check quickstart data.root=drawn data.pictures=12 --json", ["circle", '"quantiles"']),
         ("warmup", ["ops.letterbox", "ops.decode_detections"]),
     ],
 )

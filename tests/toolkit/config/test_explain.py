@@ -1,14 +1,13 @@
-"""What a key means, and the JSON Schema that editors read. Every key of the schema is held to a description here."""
+"""What a key means, in every task or in the config at hand. Every key of the schema is held to a description here."""
 
 from __future__ import annotations
 
-import json
+from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from toolkit.config import explain, find_config, parse_config, schema
+from toolkit.config import LoadedConfig, explain, parse_config
 from toolkit.config.tree import all_keys, find
 from toolkit.errors import UserError
 
@@ -21,6 +20,10 @@ train:
   optimizer: {name: sgd}
 """
 LOADED = parse_config(CONFIG, name="a.yaml", overrides=["train.batch_size=4"])
+CLASSIFICATION, SEGMENTATION = (
+    parse_config(Path(__file__).with_name(f"{task}.yaml").read_text(), name="b.yaml", directory="/configs")
+    for task in ("classification", "segmentation")
+)
 
 
 def lines(key: str, loaded: Any = None) -> list[str]:
@@ -36,6 +39,16 @@ def test_a_value() -> None:
     ]
 
 
+def test_a_value_of_some_formats() -> None:
+    assert lines("data.pictures") == [
+        "data.pictures",
+        "  How many pictures to draw.",
+        "  with:     data.format: shapes",
+        "  type:     whole number, at least 2, at most 100000",
+        "  default:  240",
+    ]
+
+
 @pytest.mark.parametrize(
     ("key", "now"),
     [
@@ -47,25 +60,79 @@ def test_a_value() -> None:
         ("preprocess.center", "  now:      false (default)"),
         ("model.init", "  now:      null (default)"),
         ("train", "  now:      (a.yaml:5)"),
+        ("task", "  now:      detection (a.yaml:2)"),
+        ("data.format", "  now:      coco (a.yaml:3)"),
     ],
 )
 def test_where_the_present_value_came_from(key: str, now: str) -> None:
-    assert now in lines(key, LOADED)
+    assert [line for line in lines(key, LOADED) if "now:" in line] == [now]
+
+
+@pytest.mark.parametrize(
+    ("loaded", "key", "now"),
+    [
+        (CLASSIFICATION, "data.root", "  now:      /configs/pictures (b.yaml:5)"),
+        (CLASSIFICATION, "data.extra", '  now:      ["/configs/more", "/others", "/third"] (b.yaml:6)'),
+        (CLASSIFICATION, "data.classes", "  now:      null (default)"),
+        (CLASSIFICATION, "model.width", "  now:      0.5 (b.yaml:10)"),
+        (CLASSIFICATION, "model.input_size", "  now:      [224, 224] (default)"),
+        (CLASSIFICATION, "preprocess.color", "  now:      rgb (default)"),
+        (CLASSIFICATION, "loss", "  now:      (b.yaml:13)"),
+        (CLASSIFICATION, "loss.class_weights", "  now:      none (default)"),
+        (SEGMENTATION, "loss.class_weights", "  now:      [0.5, 1.0, 2.0] (b.yaml:16)"),
+        (SEGMENTATION, "data.classes", '  now:      ["background", "lung", "lesion"] (b.yaml:7)'),
+        (
+            SEGMENTATION,
+            "data.mask_columns",
+            '  now:      {"lung": "lung_mask", "lesion": "lesion_mask"} (b.yaml:8)',
+        ),
+        (SEGMENTATION, "model.encoder", "  now:      resnet50 (b.yaml:12)"),
+        (SEGMENTATION, "train.optimizer.weight_decay", "  now:      0.05 (default)"),
+        (SEGMENTATION, "postprocess.regions", '  now:      {"lung": ["lung", "lesion"]} (b.yaml:18)'),
+    ],
+)
+def test_of_several_meanings_a_config_gets_its_own(loaded: LoadedConfig, key: str, now: str) -> None:
+    text = lines(key, loaded)
+    assert text.count(key) == 1
+    assert [line for line in text if "now:" in line] == [now]
+
+
+@pytest.mark.parametrize(
+    ("loaded", "key"),
+    [
+        (LOADED, "data.pictures"),
+        (LOADED, "loss"),
+        (LOADED, "loss.kind"),
+        (CLASSIFICATION, "loss.kind"),
+        (CLASSIFICATION, "augment.mosaic.probability"),
+        (CLASSIFICATION, "data.index"),  # of the same task, but another format
+        (SEGMENTATION, "model.width"),
+    ],
+)
+def test_a_key_that_the_config_has_no_use_for_is_explained_all_the_same(loaded: LoadedConfig, key: str) -> None:
+    assert explain(key, loaded) == explain(key)
+    assert "with:     " in explain(key)
 
 
 @pytest.mark.parametrize(
     ("key", "kind"),
     [
         ("name", "text, matching ^[A-Za-z0-9_-]+$"),
-        ("task", "'detection'"),
-        ("model.name", "'yolox_nano' or 'yolox_tiny' or 'yolox_s'"),
+        ("task", "'detection' or 'classification' or 'segmentation'"),
+        ("data.format", "'coco' or 'voc' or 'yolo' or 'shapes' or 'folders' or 'csv' or 'masks'"),
         ("model.input_size", "list of 2, each whole number, at least 32, at most 4096, a multiple of 32"),
         ("model.init", "text, not empty; or null"),
-        ("data.classes", "list, each text, not empty; or null"),
+        ("data.classes", "list of at least 1, each text, not empty; or null"),
+        ("data.classes", "list of at least 2, each text, not empty"),
         ("data.splits", "path or null"),
+        ("data.extra", "list, each path"),
+        ("data.mask_columns", "block of keys, each text, not empty"),
+        ("postprocess.regions", "block of keys, each list, each text, not empty"),
         ("preprocess.center", "true or false"),
         ("preprocess.std", "list of 3, each number, above 0"),
         ("postprocess.score_threshold", "number, at least 0, at most 1"),
+        ("loss.class_weights", "'none' or 'balanced'"),
+        ("loss.class_weights", "list, each number, above 0; or null"),
         ("augment.albumentations", "list, each block of keys"),
     ],
 )
@@ -73,20 +140,122 @@ def test_types_in_words(key: str, kind: str) -> None:
     assert f"  type:     {kind}" in lines(key)
 
 
-def test_a_key_of_several_choices_shows_each_and_with_a_config_the_one_in_use() -> None:
-    assert lines("data.root")[0] == "data.root (data.format: coco)"
-    assert "data.root (data.format: shapes)" in lines("data.root")
-    assert "data.root (data.format: shapes)" not in lines("data.root", LOADED)
-    assert "now:" not in explain("data.pictures", LOADED)  # this config reads coco
+@pytest.mark.parametrize(
+    ("loaded", "kind"),
+    [
+        (LOADED, "'yolox_nano' or 'yolox_tiny' or 'yolox_s'"),
+        (CLASSIFICATION, "'mobilenet_v2' or 'resnet18' or 'resnet50'"),
+        (SEGMENTATION, "'unet' or 'deeplabv3'"),
+    ],
+)
+def test_a_key_that_chooses_offers_what_the_task_of_the_config_has(loaded: LoadedConfig, kind: str) -> None:
+    assert f"  type:     {kind}" in lines("model.name", loaded)
 
 
-def test_a_block_lists_its_keys() -> None:
+# Key -> the choices that lead to each of its meanings; one without any is the same everywhere.
+CHOICES: list[tuple[str, list[str]]] = [
+    ("name", []),
+    ("data", []),
+    ("data.format", []),
+    ("data.workers", []),
+    ("train.epochs", []),
+    ("train.optimizer.name", []),
+    ("loss", ["task: classification or segmentation"]),
+    ("loss.smoothing", ["task: classification"]),
+    ("loss.class_weights", ["task: classification", "task: segmentation"]),
+    ("augment.mosaic", ["task: detection"]),
+    ("augment.mosaic.probability", ["task: detection"]),
+    ("augment.crop_to_labels.margin", ["task: segmentation"]),
+    ("preprocess.color", ["task: detection", "task: classification or segmentation"]),
+    ("model.input_size", ["task: detection", "task: classification", "task: segmentation"]),
+    ("model.encoder", ["task: segmentation"]),
+    ("model.width", ["model.name: mobilenet_v2"]),
+    ("data.root", ["every data.format but shapes", "data.format: shapes"]),
+    ("data.splits", ["every data.format but shapes"]),
+    ("data.images", ["data.format: coco", "data.format: voc", "data.format: yolo or masks"]),
+    ("data.mask_columns", ["data.format: csv (task: segmentation)"]),
+    (
+        "data.classes",
+        [
+            "data.format: coco, voc, yolo, folders or csv (task: classification)",
+            "data.format: masks",
+            "data.format: csv (task: segmentation)",
+        ],
+    ),
+    ("train.optimizer.momentum", ["train.optimizer.name: sgd"]),
+]
+
+
+@pytest.mark.parametrize(("key", "expected"), CHOICES)
+def test_which_choices_lead_to_a_meaning(key: str, expected: list[str]) -> None:
+    text = lines(key)
+    assert text.count(key) == max(1, len(expected))
+    assert [line.removeprefix("  with:     ") for line in text if line.startswith("  with: ")] == expected
+
+
+def test_a_key_that_chooses_lists_the_choices() -> None:
+    assert lines("task")[-3:] == [
+        "    detection       boxes with a class.",
+        "    classification  a class for each picture.",
+        "    segmentation    a class for each pixel.",
+    ]
+    text = lines("model.name")
+    assert text[:2] == ["model.name", "  Network to train."]
+    assert [line.split("  ")[2] for line in text if line.startswith("    ")] == [
+        "yolox_nano or yolox_tiny or yolox_s",
+        "mobilenet_v2",
+        "resnet18 or resnet50",
+        "unet",
+        "deeplabv3",
+    ]
+    assert text.index("  with task: classification") < text.index("  with task: segmentation")
+
+
+def test_a_block_lists_its_keys_and_which_choices_have_them() -> None:
     text = explain("train.optimizer")
-    assert "with name: adamw" in text
-    assert "with name: sgd" in text
-    assert "nesterov" in text
-    assert explain("augment.mosaic").count("\n") == 3
-    assert [line.split()[0] for line in lines("")][:3] == ["name", "task", "seed"]
+    assert text.index(" lr ") < text.index("with train.optimizer.name: adamw") < text.index("nesterov")
+    assert explain("augment.mosaic").count("\n") == 4
+    assert sections(lines("loss")) == {
+        "  with task: classification": ["smoothing", "class_weights", "focal_gamma"],
+        "  with task: segmentation": ["class_weights", "kind", "dice_weight"],
+    }
+    assert sections(lines("augment", CLASSIFICATION)) == {
+        "": ["oversample_rare", "albumentations", "mixup", "cutmix"],
+    }
+
+
+def sections(text: list[str]) -> dict[str, list[str]]:
+    """Return the names that are listed under each heading."""
+    found: dict[str, list[str]] = {}
+    heading = ""
+    for line in text:
+        if line.startswith("  with "):
+            heading = line
+        elif line.startswith("    "):
+            found.setdefault(heading, []).append(line.split()[0])
+    return found
+
+
+def test_without_a_key_every_block_is_listed_once() -> None:
+    text = lines("")
+    blocks = [
+        "name",
+        "task",
+        "seed",
+        "data",
+        "model",
+        "preprocess",
+        "augment",
+        "train",
+        "postprocess",
+        "bundle",
+        "loss",
+    ]
+    assert [line.split()[0] for line in text if line.startswith("  ")] == blocks
+    assert text[-2].startswith("with task: classification or segmentation")
+    assert text[-1].startswith("  loss ")
+    assert [line.split()[0] for line in lines("", SEGMENTATION)] == blocks
+    assert [line.split()[0] for line in lines("", LOADED)] == blocks[:-1]
 
 
 @pytest.mark.parametrize(
@@ -108,57 +277,8 @@ def test_unknown_keys(key: str, message: str) -> None:
 
 @pytest.mark.parametrize("key", all_keys())
 def test_every_key_is_explained_in_one_sentence(key: str) -> None:
-    for _, _, field in find(key):
+    for _, field in find(key):
         description = field.description or ""
         assert description.endswith(".")
         assert description.count(". ") == 0
     assert explain(key).startswith(key)
-
-
-def _members(part: dict[str, Any], definitions: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the object schemas that a part of the JSON Schema stands for."""
-    if "$ref" in part:
-        return [definitions[part["$ref"].removeprefix("#/$defs/")]]
-    return [member for choice in part.get("oneOf", []) for member in _members(choice, definitions)]
-
-
-def _unknown(data: dict[str, Any], members: list[dict[str, Any]], definitions: dict[str, Any]) -> list[str]:
-    """Return the keys of ``data`` that no member allows or whose constant excludes them: an editor would mark them."""
-
-    def constant(member: dict[str, Any], key: str) -> Any:
-        return member["properties"].get(key, {}).get("const", data.get(key))
-
-    fitting = [m for m in members if all(constant(m, key) == data[key] for key in data)]
-    if not fitting:
-        return [str(data)]
-    properties = fitting[0]["properties"]
-    assert fitting[0]["additionalProperties"] is False
-    assert set(fitting[0].get("required", [])) <= set(data)
-    unknown = [key for key in data if key not in properties]
-    for key, value in data.items():
-        inner = _members(properties.get(key, {}), definitions)
-        if isinstance(value, dict) and inner:
-            unknown += _unknown(value, inner, definitions)
-    return unknown
-
-
-def test_json_schema_knows_the_quickstart_and_nothing_else() -> None:
-    body = schema()
-    data = yaml.safe_load(find_config("quickstart").read_text(encoding="utf-8"))
-    assert body["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    root = {key: value for key, value in body.items() if key != "$defs"}
-    assert _unknown(data, [root], body["$defs"]) == []
-    data["train"]["optimizer"]["momentum"] = 0.9  # adamw has none
-    data["train"]["epohcs"] = 5
-    assert _unknown(data, [root], body["$defs"]) == ["epohcs", "momentum"]
-
-
-def test_json_schema_says_what_an_editor_shows() -> None:
-    body = schema()
-    train = body["$defs"]["TrainConfig"]["properties"]
-    assert train["epochs"]["default"] == 50
-    assert train["epochs"]["minimum"] == 1
-    assert train["epochs"]["description"] == "How often the training set is gone through."
-    assert body["anyOf"] == [{"required": ["base"]}, {"required": ["name", "task", "data", "model"]}]
-    assert "base" in body["properties"]
-    assert json.loads(json.dumps(body)) == body

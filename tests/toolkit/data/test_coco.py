@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from toolkit.data import Table
+from toolkit.data import BoxSample, Table
 from toolkit.errors import DataFaults, Fault
 
 IMAGES = "pets/images/"
@@ -134,7 +134,7 @@ FAULTS: dict[str, tuple[Callable[[Any], Any], str, str]] = {
     "picture of another size": (
         lambda coco: coco.draw("a.jpg", 9, (20, 40)),
         IMAGES + "a.jpg",
-        "is 40x20, but the annotations say 40x30; its boxes belong to another version of the picture",
+        "is 40x20, but the annotations say 40x30; its labels belong to another version of the picture",
     ),
     "box outside": (
         lambda coco: coco.annotate(10, 3, [35, 5, 10, 10]),
@@ -266,7 +266,7 @@ def test_fault(coco: Any, case: str) -> None:
 def test_skipping_goes_on_and_records(coco: Any, case: str) -> None:
     bend, file, sentence = FAULTS[case]
     bend(coco)
-    table: Table = coco.load(on_fault="skip")
+    table: Table[BoxSample] = coco.load(on_fault="skip")
     assert [f for f in table.skipped if f.file == file and sentence in f.message]
     # At most one picture or one box is gone, and the others are what they were.
     boxes = sum(len(sample.boxes) for sample in table.samples)

@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from toolkit import images
 from toolkit.data import Table, load_table, shapes
-from toolkit.data.draw_shapes import CLASS_NAMES, draw_scene
+from toolkit.data.draw_shapes import CLASS_NAMES, draw_lone_shape, draw_scene
+from toolkit.data.mask_files import read_mask
 from toolkit.errors import UserError
 
 
-def load(**changes: Any) -> Table:
+def load(task: str = "detection", **changes: Any) -> Table[Any]:
     block = {"format": "shapes", "root": None, "pictures": 20, "size": (96, 128), "val_fraction": 0.2, "seed": 0}
-    return load_table(SimpleNamespace(on_fault="stop", **{**block, **changes}), 0)
+    data = SimpleNamespace(on_fault="stop", **{**block, **changes})
+    return load_table(SimpleNamespace(task=task, seed=0, data=data))
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
@@ -44,6 +47,60 @@ def test_a_drawn_set_is_a_coco_set() -> None:
         "images",
         "splits.csv",
     ]
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_every_kind_is_drawn_once_and_whole(task: str) -> None:
+    kind = {"classification": "labels", "segmentation": "masks"}[task]
+    table = load(task)
+    folder = Path(f"runs/shapes-{kind}-20-96x128-0")
+    assert (len(table), len(table.subset("val"))) == (20, 4)
+    assert all(sample.size == (96, 128) for sample in table.samples)
+    before = fingerprint(folder)
+    first = table.samples[0].path.stat().st_mtime_ns
+    assert load(task).samples[0].path.stat().st_mtime_ns == first
+    next(iter(sorted(folder.rglob("*.png" if kind == "masks" else "*.jpg")))).unlink()
+    load(task)
+    assert fingerprint(folder) == before
+    assert os.listdir("runs") == [folder.name]
+    # A folder of another kind is replaced as well: the toolkit drew it.
+    assert len(load("detection", root=folder)) == 20
+
+
+def test_labels_name_what_is_seen() -> None:
+    """The one shape of each picture fills its box as its class does, and is large enough to be told."""
+    table = load("classification", pictures=30)
+    assert table.class_names == CLASS_NAMES
+    assert [sample.path.parent.name for sample in table.samples] == [CLASS_NAMES[s.class_id] for s in table.samples]
+    for index in range(30):
+        scene = draw_lone_shape((96, 128), 0, index)
+        sample = next(sample for sample in table.samples if sample.path.stem == f"{index:05d}")
+        assert scene.class_ids == [sample.class_id]
+        (_, _, width, height), area = scene.boxes[0], scene.areas[0]
+        low, high = {"circle": (0.7, 0.85), "square": (0.45, 1.01), "triangle": (0.3, 0.62)}[
+            CLASS_NAMES[sample.class_id]
+        ]
+        assert low <= area / (width * height) <= high
+        assert max(width, height) >= 0.19 * 96  # a triangle's box is smaller than its circle
+        seen = images.decode(sample.path).astype(int)
+        assert np.abs(seen - scene.image).mean() < 15  # JPEG of noise
+
+
+def test_masks_are_of_what_was_drawn() -> None:
+    table = load("segmentation")
+    assert table.class_names == ("background", *CLASS_NAMES)
+    for sample in table.samples:
+        scene = draw_scene((96, 128), 0, int(sample.path.stem))
+        mask = read_mask(sample)
+        np.testing.assert_array_equal(mask, scene.mask())
+        boxes = np.zeros(mask.shape, bool)
+        for class_id, (x, y, width, height) in zip(scene.class_ids, scene.boxes, strict=True):
+            boxes[y : y + height, x : x + width] = True
+            assert (mask[y : y + height, x : x + width] == class_id + 1).any()
+        assert not mask[~boxes].any()
+        # Half of each shape stays to be seen.
+        assert sum(scene.areas) / 2 <= (mask > 0).sum() <= sum(scene.areas)
+    assert any(sample.pixels[0] == 96 * 128 for sample in table.samples)
 
 
 def test_the_same_settings_draw_the_same() -> None:

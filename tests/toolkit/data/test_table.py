@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,10 +35,21 @@ def test_counts_leave_crowds_out(coco: Any) -> None:
 
 
 def test_unknown_format() -> None:
-    with pytest.raises(UserError, match=r"data.format: 'cocoo' is unknown; expected one of coco, shapes; did you mean"):
-        load_table(SimpleNamespace(format="cocoo"), 0)
+    with pytest.raises(
+        UserError, match=r"data.format: 'cocoo' is unknown; expected one of coco, voc, yolo, shapes; did you mean"
+    ):
+        load_table(SimpleNamespace(task="detection", seed=0, data=SimpleNamespace(format="cocoo")))
+
+
+@pytest.mark.parametrize(
+    ("task", "format_name"), [(task, name) for task, readers in READERS.items() for name in readers]
+)
+def test_every_format_has_its_reader(task: str, format_name: str) -> None:
+    module, function = READERS[task][format_name].split(":")
+    reader = getattr(importlib.import_module(module), function)
+    assert list(inspect.signature(reader).parameters) == ["config", "seed", "progress"]
 
 
 def test_a_format_is_one_line(monkeypatch: pytest.MonkeyPatch, coco: Any) -> None:
-    monkeypatch.setitem(READERS, "pets", "toolkit.data.coco:read")
+    monkeypatch.setitem(READERS["detection"], "pets", "toolkit.data.coco:read")
     assert len(coco.load(format="pets")) == 5

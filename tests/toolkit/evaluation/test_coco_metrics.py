@@ -7,18 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.data.table import Sample, Table
+from toolkit.data.table import BoxSample, Table
 from toolkit.evaluation.coco_metrics import Detections, bootstrap, evaluator, precision_curves, summarise
 from toolkit.evaluation.operating_point import at_threshold, confusion_matrix
 
 NAMES = ("cat", "dog")
 
 
-def sample(boxes: list[list[float]], classes: list[int], crowd: list[bool] | None = None) -> Sample:
+def sample(boxes: list[list[float]], classes: list[int], crowd: list[bool] | None = None) -> BoxSample:
     array = np.float32(boxes).reshape(-1, 4)
     areas = (array[:, 2:] - array[:, :2]).prod(1).astype(np.float64)
     flags = np.array(crowd or [False] * len(classes), bool)
-    return Sample(Path("x.jpg"), "x.jpg", (100, 100), array, np.array(classes, np.int64), flags, areas, "val", "x")
+    return BoxSample(
+        path=Path("x.jpg"), name="x.jpg", size=(100, 100), split="val", group="x",
+        boxes=array, class_ids=np.array(classes, np.int64), crowd=flags, areas=areas,
+    )  # fmt: skip
 
 
 def found(boxes: list[list[float]], scores: list[float], classes: list[int]) -> Detections:

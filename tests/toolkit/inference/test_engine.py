@@ -10,31 +10,61 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import helper
-from tiny_bundle import tiny_network, tiny_spec
+from tiny_bundle import (
+    MAKERS,
+    tiny_classifier_network,
+    tiny_classifier_spec,
+    tiny_network,
+    tiny_segmenter_network,
+    tiny_segmenter_spec,
+    tiny_spec,
+)
 
-from toolkit.bundle import Bundle, Network, write_bundle
+from toolkit.bundle import Bundle, BundleSpec, write_bundle
+from toolkit.bundle_spec import ClassifierNetwork, DetectorNetwork
 from toolkit.errors import UserError
 from toolkit.inference.engine import Engine, _cgroup_quota, usable_cores
+from toolkit.inference.task import task_of
 from toolkit.preprocess import Preprocessing
 
 HAS_CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
 
+def engine_of(bundle: Bundle, **options: object) -> Engine:
+    """The engine as a model opens it: with the outputs that the bundle's task promises."""
+    return Engine(bundle, task_of(bundle.task).outputs(bundle.spec), **options)  # type: ignore[arg-type]
+
+
 def bundle_of(tmp_path: Path, data: bytes, /, **changes: object) -> Bundle:
-    return write_bundle(tmp_path / "b", tiny_spec(**changes), {"model.onnx": data})
+    return write_bundle(tmp_path / "b", tiny_spec(**changes), {"model.onnx": data})  # type: ignore[arg-type]
+
+
+def red_in_the_middle() -> np.ndarray:
+    """Three pictures in BGR: black, red 160, black."""
+    batch = np.zeros((3, 3, 64, 64), np.float32)
+    batch[1, 2] = 160
+    return batch
 
 
 def test_run_gives_each_pictures_answer(tiny_bundle: Path) -> None:
-    batch = np.zeros((3, 3, 64, 64), np.float32)
-    batch[1, 2] = 160  # red
-    raw = Engine(Bundle.open(tiny_bundle), device="cpu").run(batch)
-    assert (raw.shape, raw.dtype) == ((3, 84, 7), np.float32)
+    (raw,) = engine_of(Bundle.open(tiny_bundle), device="cpu").run(red_in_the_middle(), ("raw",))
+    assert raw.shape == (3, 84, 7)
+    assert raw.dtype == np.float32
     np.testing.assert_allclose(raw[:, 35, 5], [0, 10, 0])
+
+
+@pytest.mark.parametrize("names", [("raw",), ("class_map",), ("raw", "class_map"), ("class_map", "raw")])
+def test_outputs_come_by_name_in_the_order_of_the_call(names: tuple[str, ...], tmp_path: Path) -> None:
+    found = engine_of(Bundle.open(MAKERS["classification"](tmp_path / "b"))).run(red_in_the_middle(), names)
+    shapes = {"raw": (3, 3), "class_map": (3, 3, 8, 8)}
+    assert [each.shape for each in found] == [shapes[name] for name in names]
+    for each in found:
+        np.testing.assert_allclose(each.reshape(3, 3, -1).mean(axis=2)[:, 0], [0, 2.5, 0])
 
 
 @pytest.mark.parametrize("device", ["cpu", "auto"])
 def test_device_is_told(device: str, tiny_bundle: Path) -> None:
-    engine = Engine(Bundle.open(tiny_bundle), device=device, threads=1, allow_spinning=False)
+    engine = engine_of(Bundle.open(tiny_bundle), device=device, threads=1, allow_spinning=False)
     assert engine.device == ("cuda" if HAS_CUDA and device == "auto" else "cpu")
 
 
@@ -48,7 +78,7 @@ def test_device_is_told(device: str, tiny_bundle: Path) -> None:
 )
 def test_wrong_options(options: dict[str, object], message: str, tiny_bundle: Path) -> None:
     with pytest.raises(UserError) as caught:
-        Engine(Bundle.open(tiny_bundle), **options)
+        engine_of(Bundle.open(tiny_bundle), **options)
     assert str(caught.value).startswith(message)
 
 
@@ -57,8 +87,8 @@ def test_cuda_is_never_replaced_silently(tiny_bundle: Path, monkeypatch: pytest.
     bundle = Bundle.open(tiny_bundle)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(UserError, match="was built without CUDA"):
-        Engine(bundle, device="cuda")
-    assert Engine(bundle, device="auto").device == "cpu"
+        engine_of(bundle, device="cuda")
+    assert engine_of(bundle, device="auto").device == "cpu"
 
     real = onnxruntime.InferenceSession
     both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -68,8 +98,8 @@ def test_cuda_is_never_replaced_silently(tiny_bundle: Path, monkeypatch: pytest.
         onnxruntime, "InferenceSession", lambda data, options, providers: real(data, options, providers=providers[-1:])
     )
     with pytest.raises(UserError, match="could not start its CUDA provider"):
-        Engine(bundle, device="cuda")
-    assert Engine(bundle, device="auto").device == "cpu"
+        engine_of(bundle, device="cuda")
+    assert engine_of(bundle, device="auto").device == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -78,35 +108,65 @@ def test_cuda_is_never_replaced_silently(tiny_bundle: Path, monkeypatch: pytest.
         (b"", {}, "cannot be loaded by ONNX Runtime"),
         (b"text, not a network", {}, "cannot be loaded by ONNX Runtime"),
         (tiny_network()[:900], {}, "cannot be loaded by ONNX Runtime"),
-        (tiny_network(), {"network": Network(architecture="tiny", input="pixels")}, "has no 'pixels', it has images"),
-        (tiny_network(), {"network": Network(architecture="tiny", output="boxes")}, "has no 'boxes', it has raw"),
+        (
+            tiny_network(),
+            {"network": DetectorNetwork(architecture="tiny", input="pixels")},
+            "has no 'pixels', it has images",
+        ),
+        (
+            tiny_network(),
+            {"network": DetectorNetwork(architecture="tiny", output="boxes")},
+            "has no 'boxes', it has raw",
+        ),
         (tiny_network(), {"labels": ("a", "b", "c")}, "'raw' is tensor(float) ['batch', 84, 7]; bundle.yaml asks for"),
         (
             tiny_network(),
-            {"preprocessing": Preprocessing(input_size=(64, 96))},
-            "'images' is tensor(float) ['batch', 3, 64, 64]; bundle.yaml asks for tensor(float) ['batch', 3, 64, 96]",
-        ),
-        (
-            tiny_network(),
-            {"network": Network(architecture="tiny", strides=(8, 16))},
+            {"network": DetectorNetwork(architecture="tiny", strides=(8, 16))},
             "bundle.yaml asks for tensor(float) ['batch', 80, 7]",
         ),
-        (tiny_network(batch=1), {}, "'images' is tensor(float) [1, 3, 64, 64]"),
+        (tiny_network(batch=1), {}, "with a free batch size"),
     ],
 )
 def test_a_network_that_does_not_fit(network: bytes, spec: dict[str, object], message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        Engine(bundle_of(tmp_path, network, **spec), device="cpu")
+        engine_of(bundle_of(tmp_path, network, **spec), device="cpu")
     assert message in str(caught.value)
     assert str(tmp_path / "b") in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+PLAIN = ClassifierNetwork(architecture="tiny")
+RENAMED = ClassifierNetwork(architecture="tiny", map_output="evidence")
+DETECTOR, CLASSIFIER, SEGMENTER = tiny_network(), tiny_classifier_network(), tiny_segmenter_network()
+
+
+@pytest.mark.parametrize(
+    ("network", "spec", "message"),
+    [
+        (CLASSIFIER, tiny_classifier_spec(labels=("a", "b")), "'raw' is tensor(float) ['batch', 3]; bundle.yaml asks"),
+        (CLASSIFIER, tiny_classifier_spec(network=RENAMED), "has no 'evidence', it has raw, class_map"),
+        (DETECTOR, tiny_classifier_spec(network=PLAIN), "asks for tensor(float) ['batch', 3] with"),
+        (
+            CLASSIFIER,
+            tiny_classifier_spec(preprocessing=Preprocessing(input_size=(64, 96))),
+            "'images' is tensor(float) ['batch', 3, 64, 64]; bundle.yaml asks for tensor(float) ['batch', 3, 64, 96]",
+        ),
+        (DETECTOR, tiny_segmenter_spec(), "'raw' is tensor(float) ['batch', 84, 7]; bundle.yaml asks for"),
+        (SEGMENTER, tiny_segmenter_spec(labels=("a", "b")), "asks for tensor(float) ['batch', 2, None, None]"),
+        (SEGMENTER, tiny_classifier_spec(network=PLAIN), "'raw' is tensor(float) ['batch', 3, 8, 8]; bundle.yaml"),
+    ],
+)
+def test_a_network_of_another_form_or_task(network: bytes, spec: BundleSpec, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        engine_of(write_bundle(tmp_path / "b", spec, {"model.onnx": network}), device="cpu")
+    assert message in str(caught.value)
 
 
 def test_a_second_input_is_refused(tmp_path: Path) -> None:
     model = onnx.load_from_string(tiny_network())
     model.graph.input.append(helper.make_tensor_value_info("more", onnx.TensorProto.FLOAT, [1]))
     with pytest.raises(UserError, match="more than one input"):
-        Engine(bundle_of(tmp_path, model.SerializeToString()), device="cpu")
+        engine_of(bundle_of(tmp_path, model.SerializeToString()), device="cpu")
 
 
 @pytest.mark.parametrize("where", ["working directory", "elsewhere"])
@@ -119,17 +179,17 @@ def test_weights_outside_the_file_are_refused(where: str, tmp_path: Path, monkey
     assert (outside / "weights.bin").stat().st_size > 1000
     monkeypatch.chdir(outside if where == "working directory" else tmp_path)
     with pytest.raises(UserError, match="keeps weights in another file, and a bundle's network must be one file"):
-        Engine(bundle_of(tmp_path, (outside / "m.onnx").read_bytes()), device="cpu")
+        engine_of(bundle_of(tmp_path, (outside / "m.onnx").read_bytes()), device="cpu")
 
 
 def test_eight_threads_at_once(tiny_bundle: Path) -> None:
-    engine = Engine(Bundle.open(tiny_bundle), device="cpu", threads=1)
+    engine = engine_of(Bundle.open(tiny_bundle), device="cpu", threads=1)
     answers: dict[int, list[float]] = {}
 
     def ask(index: int) -> None:
         batch = np.zeros((1, 3, 64, 64), np.float32)
         batch[:, 2] = 16 * index
-        answers[index] = [float(engine.run(batch)[0, 35, 5]) for _ in range(50)]
+        answers[index] = [float(engine.run(batch, ("raw",))[0][0, 35, 5]) for _ in range(50)]
 
     threads = [threading.Thread(target=ask, args=(index,)) for index in range(8)]
     for thread in threads:

@@ -9,13 +9,34 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_bundle import BOX, expected_score, flat_png, make_tiny_bundle, tiny_network, tiny_spec
+from tiny_bundle import (
+    BOX,
+    MAKERS,
+    SIDE,
+    WARM,
+    expected_probabilities,
+    expected_score,
+    flat_png,
+    make_tiny_bundle,
+    tiny_classifier_network,
+    tiny_classifier_spec,
+    tiny_network,
+    tiny_segmenter_network,
+    tiny_segmenter_spec,
+    tiny_spec,
+)
 
 from toolkit.bundle import Bundle, write_bundle
 from toolkit.errors import UserError
 from toolkit.inference import check_golden, load, make_golden
 
-SCORE = expected_score((200, 60, 40))
+SCORE = expected_score(WARM)
+RED, GREEN, BLUE = expected_probabilities(WARM)
+NETWORKS = {
+    "detection": (tiny_spec, tiny_network),
+    "classification": (tiny_classifier_spec, tiny_classifier_network),
+    "segmentation": (tiny_segmenter_spec, tiny_segmenter_network),
+}
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
@@ -29,21 +50,34 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     return folder
 
 
-def test_answers_worked_out_by_hand_hold(tiny_bundle: Path) -> None:
-    assert check_golden(load(tiny_bundle, device="cpu")) == []
+@pytest.mark.parametrize("task", MAKERS)
+def test_answers_worked_out_by_hand_hold(task: str, tmp_path: Path) -> None:
+    assert check_golden(load(MAKERS[task](tmp_path / "b"), device="cpu")) == []
 
 
-def test_made_golden_pictures_hold(tmp_path: Path) -> None:
-    first = write_bundle(tmp_path / "a", tiny_spec(), {"model.onnx": tiny_network()})
+# What each task's tiny network says of the three pictures below.
+MADE: dict[str, tuple[str, list[Any]]] = {
+    "detection": ("class_ids", [[1], [1], [0]]),
+    "classification": ("label", ["blue", "blue", "red"]),
+    "segmentation": ("masks", ["cold", "background", "background"]),
+}
+
+
+@pytest.mark.parametrize("task", MAKERS)
+def test_made_golden_pictures_hold(task: str, tmp_path: Path) -> None:
+    make, network = NETWORKS[task]
+    first = write_bundle(tmp_path / "a", make(), {"model.onnx": network()})
     model = load(first.path, device="cpu")
     assert check_golden(model) == []  # none yet
     pictures = [np.full((40 + 9 * index, 64, 3), (50 * index, 60, 90), np.uint8) for index in range(3)]
     files = make_golden(model, pictures)
     assert sorted(files) == ["golden/0.png", "golden/1.png", "golden/2.png", "golden/expected.json"]
-    second = write_bundle(tmp_path / "b", tiny_spec(), {"model.onnx": tiny_network(), **files})
+    second = write_bundle(tmp_path / "b", make(), {"model.onnx": network(), **files})
     assert check_golden(load(second.path, device="cpu")) == []
     expected = second.read_json("golden/expected.json")["pictures"]
-    assert [expected[name]["class_ids"] for name in sorted(expected)] == [[1], [1], [0]]
+    key, answers = MADE[task]
+    found = [expected[name][key] for name in sorted(expected)]
+    assert [each[-1]["label"] for each in found] == answers if key == "masks" else found == answers
 
 
 @pytest.mark.parametrize(
@@ -77,17 +111,71 @@ def test_differences_are_told(change: dict[str, Any], sentences: list[str], tmp_
         assert expected in sentence
 
 
-def test_swapped_colours_are_seen(tmp_path: Path) -> None:
+def cold(*runs: int) -> dict[str, Any]:
+    """An answer whose mask is cold where the runs say so, down the columns: not, cold, not ..."""
+    return {"masks": [{"class_id": 2, "rle": {"size": [SIDE, SIDE], "counts": list(runs)}}]}
+
+
+PIXELS = SIDE * SIDE
+# Picture 0 is WARM all over for the classifier, and cold all over for the segmenter.
+OTHER_DIFFERENCES = [
+    ("classification", {"probabilities": [RED - 9e-4, GREEN + 9e-4, BLUE]}, []),
+    (
+        "classification",
+        {"probabilities": [RED - 2e-3, GREEN, BLUE]},
+        [f"golden/0.png: expected red at {RED - 2e-3:.4f}, found it at {RED:.4f}"],
+    ),
+    (
+        "classification",
+        {"probabilities": [0.2, 0.4, 0.3]},
+        ["expected red at 0.2000", "golden/0.png: expected green, found red"],
+    ),
+    ("classification", {"probabilities": [0.5, 0.5]}, ["golden/0.png: expected 2 probabilities, found 3"]),
+    ("segmentation", cold(4, PIXELS - 4), []),  # 4 of 4096 is below the thousandth that may differ
+    ("segmentation", cold(5, PIXELS - 5), ["golden/0.png: 5 of 4096 pixels of the mask differ"]),
+    ("segmentation", {"masks": []}, ["4096 of 4096 pixels of the mask differ"]),
+    ("segmentation", {"image_size": [SIDE, 63]}, ["expected a picture of [64, 63] (height, width), decoded [64, 64]"]),
+]
+
+
+@pytest.mark.parametrize(("task", "change", "sentences"), OTHER_DIFFERENCES, ids=range(len(OTHER_DIFFERENCES)))
+def test_differences_of_the_other_tasks_are_told(
+    task: str, change: dict[str, Any], sentences: list[str], tmp_path: Path
+) -> None:
+    folder = rewrite(MAKERS[task](tmp_path / "b"), lambda picture: picture.update(change))
+    found = check_golden(load(folder, device="cpu"))
+    assert len(found) == len(sentences)
+    for sentence, expected in zip(found, sentences, strict=True):
+        assert expected in sentence
+
+
+# Two boxes each, not found and not expected; the probability and the decision of the flat picture (of the other, red
+# and blue are alike); both masks.
+@pytest.mark.parametrize(("task", "count"), [("detection", 4), ("classification", 2), ("segmentation", 2)])
+def test_swapped_colours_are_seen(task: str, count: int, tmp_path: Path) -> None:
     """The same files under a preprocessing that says RGB: the answers swap, and the check says so."""
-    bundle = Bundle.open(make_tiny_bundle(tmp_path / "a"))
+    bundle = Bundle.open(MAKERS[task](tmp_path / "a"))
     wrong = bundle.preprocessing.model_copy(update={"color": "rgb"})
     files = {name: bundle.read(name) for name in bundle.names()}
-    write_bundle(tmp_path / "b", tiny_spec(preprocessing=wrong), files)
-    assert len(check_golden(load(tmp_path / "b", device="cpu"))) == 4
+    write_bundle(tmp_path / "b", bundle.spec.model_copy(update={"preprocessing": wrong}), files)
+    assert len(check_golden(load(tmp_path / "b", device="cpu"))) == count
 
 
-def test_expected_answers_in_another_form(tmp_path: Path) -> None:
-    folder = rewrite(make_tiny_bundle(tmp_path / "b"), lambda picture: picture.pop("scores"))
+@pytest.mark.parametrize(
+    ("task", "change"),
+    [
+        ("detection", lambda picture: picture.pop("scores")),
+        ("classification", lambda picture: picture.pop("probabilities")),
+        ("classification", lambda picture: picture.update(probabilities=["high", "low", "low"])),
+        ("segmentation", lambda picture: picture.pop("masks")),
+        ("segmentation", lambda picture: picture["masks"][0].pop("rle")),
+        ("segmentation", lambda picture: picture["masks"][0]["rle"].update(counts=[1])),
+    ],
+)
+def test_expected_answers_in_another_form(
+    task: str, change: Callable[[dict[str, Any]], object], tmp_path: Path
+) -> None:
+    folder = rewrite(MAKERS[task](tmp_path / "b"), change)
     with pytest.raises(UserError, match=r"golden/expected\.json is not in the expected form"):
         check_golden(load(folder, device="cpu"))
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_bundle import BOX, expected_score, flat_png, make_tiny_bundle
+from tiny_bundle import BOX, MAKERS, expected_score, flat, flat_png, make_tiny_bundle
 
 from toolkit.bundle import pack
 from toolkit.errors import PictureError, PictureTooLarge, UserError
@@ -26,10 +26,6 @@ RED, BLUE, GREY = (200, 60, 40), (20, 60, 90), (90, 90, 90)
 @pytest.fixture(scope="module")
 def model(tiny_bundle: Path) -> Model:
     return load(tiny_bundle, device="cpu", threads=1)
-
-
-def flat(colour: tuple[int, int, int], size: tuple[int, int] = (64, 64)) -> np.ndarray:
-    return np.full((*size, 3), colour, np.uint8)
 
 
 @pytest.mark.parametrize("form", ["path", "str", "bytes", "bytearray", "array", "pil", "zip", "grey array"])
@@ -173,7 +169,7 @@ def test_timing_names_every_stage(model: Model) -> None:
 def test_a_batch_is_one_run_of_the_network(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = []
     real = model._engine.run
-    monkeypatch.setattr(model._engine, "run", lambda batch: shapes.append(batch.shape) or real(batch))
+    monkeypatch.setattr(model._engine, "run", lambda batch, names: shapes.append(batch.shape) or real(batch, names))
     list(model.predict([flat(RED)] * 7, batch_size=3))
     assert shapes == [(3, 3, 64, 64), (3, 3, 64, 64), (1, 3, 64, 64)]
 
@@ -181,12 +177,12 @@ def test_a_batch_is_one_run_of_the_network(model: Model, monkeypatch: pytest.Mon
 def test_stages_one_by_one_are_the_whole(model: Model) -> None:
     images = [flat(RED, (50, 70)), flat(BLUE, (70, 50))]
     batch, placements = model.preprocess(images)
-    raw = model.network(batch)
+    (raw,) = model.network(batch)
     for image, row, placement, result in zip(images, raw, placements, model.run_batch(images), strict=True):
-        boxes, scores, class_ids = model.postprocess(row, placement, image.shape[:2])
-        np.testing.assert_array_equal(boxes, result.boxes)
-        np.testing.assert_array_equal(scores, result.scores)
-        np.testing.assert_array_equal(class_ids, result.class_ids)
+        fields = model.postprocess([row], placement, image.shape[:2])
+        assert list(fields) == ["boxes", "scores", "class_ids"]
+        for name, values in fields.items():
+            np.testing.assert_array_equal(values, getattr(result, name))
     again, _ = model.preprocess(images)
     assert not np.shares_memory(batch, again)
 
@@ -252,12 +248,14 @@ def test_three_labels(tmp_path: Path) -> None:
     assert model.spec.name == "tiny"
 
 
-def test_predicting_needs_no_torch(tiny_bundle: Path) -> None:
+@pytest.mark.parametrize("task", MAKERS)
+def test_predicting_needs_no_torch(task: str, tmp_path: Path) -> None:
     """In a process of its own: nothing of the training side is imported on the way to a result."""
+    bundle = MAKERS[task](tmp_path / "b")
     script = (
         "import sys, numpy, toolkit.inference as i;"
-        f"r = i.predict({str(tiny_bundle)!r}, numpy.zeros((64, 64, 3), numpy.uint8));"
-        "r.draw();"
+        f"r = i.predict({str(bundle)!r}, numpy.zeros((64, 64, 3), numpy.uint8));"
+        "r.draw(); r.to_dict();"
         "print(sorted({'torch', 'lightning', 'albumentations', 'onnx', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

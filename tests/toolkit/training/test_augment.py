@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from toolkit.config.schema import AugmentConfig, ZoomConfig
+from toolkit.config.schema import AugmentCommon, ZoomConfig
 from toolkit.errors import UserError
 from toolkit.training.augment import Albumentations, Labelled, compose, place_boxes, zoom_scale
 
@@ -68,26 +68,58 @@ def test_a_box_that_hardly_shows_is_dropped(offset: tuple[float, float], kept: l
     assert (clipped >= 0).all()
 
 
-def test_the_config_list_runs_in_order_and_flips_boxes_too() -> None:
-    run = Albumentations(AugmentConfig(albumentations=({"HorizontalFlip": {"p": 1.0}},)))
-    done = run(scene(), 3)
-    np.testing.assert_allclose(done.boxes, [[100, 30, 140, 70], [10, 50, 60, 100]], atol=1e-3)
-    np.testing.assert_array_equal(done.image, scene().image[:, ::-1])
+def listed(*entries: dict, boxes: bool) -> Albumentations:
+    """The config's list of these transforms."""
+    return Albumentations(AugmentCommon(albumentations=entries), boxes=boxes)
+
+
+FLIP = {"HorizontalFlip": {"p": 1.0}}
+UPSIDE_DOWN = {"VerticalFlip": {"p": 1.0}}
+
+
+def test_the_config_list_flips_boxes_too() -> None:
+    done = listed(FLIP, boxes=True)(3, image=scene().image, bboxes=scene().boxes, class_ids=scene().class_ids)
+    np.testing.assert_allclose(done["bboxes"], [[100, 30, 140, 70], [10, 50, 60, 100]], atol=1e-3)
+    np.testing.assert_array_equal(done["class_ids"], [0, 1])
+    np.testing.assert_array_equal(done["image"], scene().image[:, ::-1])
+    assert done["image"].flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("entries", "moved"),
+    [
+        ((), lambda a: a),
+        ((FLIP,), lambda a: a[:, ::-1]),
+        ((FLIP, UPSIDE_DOWN), lambda a: a[::-1, ::-1]),
+        # a flip before a transposition is not a flip after it
+        ((FLIP, {"Transpose": {"p": 1.0}}), lambda a: np.swapaxes(a[:, ::-1], 0, 1)),
+        (({"Transpose": {"p": 1.0}}, FLIP), lambda a: np.swapaxes(a, 0, 1)[:, ::-1]),
+        (({"RandomBrightnessContrast": {"p": 1.0}},), None),  # colours only
+    ],
+)
+def test_a_mask_goes_with_its_pixels_in_the_order_of_the_list(entries: tuple, moved) -> None:  # type: ignore[no-untyped-def]
+    image = scene().image
+    mask = (np.abs(image.astype(int) - RED).sum(-1) < 9).astype(np.uint8) * 3
+    mask[0, 0] = 255
+    done = listed(*entries, boxes=False)(0, image=image, mask=mask)
+    np.testing.assert_array_equal(done["mask"], moved(mask) if moved else mask)
+    if moved:
+        np.testing.assert_array_equal(done["image"], moved(image))
 
 
 def test_the_same_seed_gives_the_same_picture() -> None:
-    run = Albumentations(AugmentConfig(albumentations=({"ColorJitter": {"p": 1.0}}, {"GaussNoise": {"p": 1.0}})))
-    first, again, other = run(scene(), 5), run(scene(), 5), run(scene(), 6)
-    np.testing.assert_array_equal(first.image, again.image)
-    assert (first.image != other.image).any()
+    run = listed({"ColorJitter": {"p": 1.0}}, {"GaussNoise": {"p": 1.0}}, boxes=False)
+    first, again, other = (run(seed, image=scene().image)["image"] for seed in (5, 5, 6))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
 
 
 def test_a_picture_without_boxes_passes_through_everything() -> None:
     empty = Labelled(scene().image, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
     done = compose([empty] * 4, (96, 96), 114, ZoomConfig(), np.random.default_rng(0))
     assert done.boxes.shape == (0, 4)
-    run = Albumentations(AugmentConfig(albumentations=({"HorizontalFlip": {"p": 1.0}},)))
-    assert run(done, 0).boxes.shape == (0, 4)
+    changed = listed(FLIP, boxes=True)(0, image=done.image, bboxes=done.boxes, class_ids=done.class_ids)
+    assert len(changed["bboxes"]) == len(changed["class_ids"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -101,6 +133,6 @@ def test_a_picture_without_boxes_passes_through_everything() -> None:
 )
 def test_a_transform_that_cannot_be_made_is_named(entry: dict, sentence: str) -> None:
     with pytest.raises(UserError) as caught:
-        Albumentations(AugmentConfig(albumentations=({"HorizontalFlip": {}}, entry)))
+        listed({"HorizontalFlip": {}}, entry, boxes=False)
     assert str(caught.value).startswith("augment.albumentations.1.")
     assert sentence in str(caught.value)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from toolkit.config import parse_config
-from toolkit.data import Table, load_table
+from toolkit.data import LabelSample, MaskSample, Table, load_table
 from toolkit.training.dataset import (
     EpochSampler,
     PictureCache,
@@ -19,22 +22,47 @@ from toolkit.training.dataset import (
     validation_loader,
 )
 from toolkit.training.network import preprocessing_of
+from toolkit.training.task import training_task
 
-CONFIG = """
+HEAD = """
 name: tiny
-task: detection
+task: {task}
 data: {{format: shapes, root: {root}, pictures: 14, size: [96, 128], workers: {workers}}}
-model: {{name: yolox_nano, input_size: [64, 96]}}
-augment:
-  mosaic: {{probability: 0.5, off_epochs: 1}}
-  albumentations: [{{HorizontalFlip: {{p: 0.5}}}}, {{ColorJitter: {{p: 0.5}}}}]
 train: {{batch_size: 4, epochs: 3}}
 """
+# Everything that is drawn by chance is on.
+BLOCKS = {
+    "detection": """
+model: {name: yolox_nano, input_size: [64, 96]}
+augment:
+  mosaic: {probability: 0.5, off_epochs: 1}
+  albumentations: [{HorizontalFlip: {p: 0.5}}, {ColorJitter: {p: 0.5}}]
+""",
+    "classification": """
+model: {name: mobilenet_v2, input_size: [64, 96]}
+augment:
+  mixup: {probability: 0.5}
+  cutmix: {probability: 0.5}
+  oversample_rare: 0.5
+  albumentations: [{HorizontalFlip: {p: 0.5}}, {ColorJitter: {p: 0.5}}]
+""",
+    "segmentation": """
+model: {name: unet, input_size: [64, 96]}
+augment:
+  crop_to_labels: {probability: 0.5}
+  albumentations: [{HorizontalFlip: {p: 0.5}}, {Affine: {rotate: [-20, 20], p: 0.5}}, {ColorJitter: {p: 0.5}}]
+""",
+}
+TASKS = sorted(BLOCKS)
 
 
-def training_set(folder: Path, workers: int = 0) -> TrainingSet:
-    config = parse_config(CONFIG.format(root=folder / "shapes", workers=workers)).config
-    return TrainingSet(load_table(config.data, 0).subset("train"), config, preprocessing_of(config))
+def config_of(task: str, folder: Path, workers: int = 0) -> Any:
+    return parse_config(HEAD.format(task=task, root=folder / task, workers=workers) + BLOCKS[task]).config
+
+
+def training_set(task: str, folder: Path, workers: int = 0) -> TrainingSet[Any]:
+    config = config_of(task, folder, workers)
+    return training_task(task).training_set(load_table(config).subset("train"), config, preprocessing_of(config))
 
 
 @pytest.fixture(scope="module")
@@ -42,35 +70,80 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data")
 
 
-def test_two_workers_give_the_batches_of_none(folder: Path) -> None:
+def arrays(target: Any) -> Iterator[np.ndarray]:
+    """Every array that a target is made of."""
+    if isinstance(target, np.ndarray | torch.Tensor):
+        yield np.asarray(target)
+    else:
+        for part in target:
+            yield from arrays(part)
+
+
+def same(one: Any, other: Any) -> bool:
+    pairs = list(zip(arrays(one), arrays(other), strict=True))
+    return bool(pairs) and all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_two_workers_give_the_batches_of_none(task: str, folder: Path) -> None:
     batches = []
     for workers in (0, 2):
-        loader = training_loader(training_set(folder, workers))
+        loader = training_loader(training_set(task, folder, workers))
         loader.sampler.set_epoch(1)
         batches.append(list(loader))
     assert len(batches[0]) == len(batches[1]) >= 2
     for alone, helped in zip(*batches, strict=True):
         assert alone.indices == helped.indices
-        np.testing.assert_array_equal(alone.images.numpy(), helped.images.numpy())
-        for a, b in zip(alone.boxes, helped.boxes, strict=True):
-            np.testing.assert_array_equal(a, b)
+        assert same([alone.images], [helped.images])
+        assert same(alone.targets, helped.targets)
 
 
-def test_epochs_differ_and_repeat(folder: Path) -> None:
-    data = training_set(folder)
-    first, again, later = data[(0, 3)], data[(0, 3)], data[(1, 3)]
-    np.testing.assert_array_equal(first[0], again[0])
-    assert (first[0] != later[0]).any()
-    assert first[0].shape == (3, 64, 96)
-    assert first[0].dtype == np.float32
+@pytest.mark.parametrize("task", TASKS)
+def test_an_item_is_drawn_by_seed_epoch_and_index(task: str, folder: Path) -> None:
+    first = training_set(task, folder)
+    again = training_set(task, folder)
+    for _ in range(2):  # what was asked for before does not matter
+        again[0, 5]
+    assert same(first[1, 3][:2], again[1, 3][:2])
+    later, other = first[0, 3], first[1, 4]
+    assert not same([first[1, 3][0]], [later[0]])
+    assert not same([first[1, 3][0]], [other[0]])
+    first.config = first.config.model_copy(update={"seed": 1})
+    assert not same([first[1, 3][0]], [again[1, 3][0]])
+
+
+@pytest.mark.parametrize(
+    ("task", "shape", "dtype"),
+    [("classification", (4, 3), torch.float32), ("segmentation", (4, 64, 96), torch.uint8)],
+)
+def test_targets_are_stacked_as_the_loss_takes_them(task: str, shape: tuple, dtype: torch.dtype, folder: Path) -> None:
+    batch = next(iter(training_loader(training_set(task, folder))))
+    assert batch.images.shape == (4, 3, 64, 96)
+    assert batch.images.dtype == torch.float32
+    assert batch.targets.shape == shape
+    assert batch.targets.dtype == dtype
+
+
+def test_the_targets_of_a_detector_are_a_list_a_picture(folder: Path) -> None:
+    batch = next(iter(training_loader(training_set("detection", folder))))
+    assert len(batch.targets.boxes) == len(batch.targets.class_ids) == 4
+    for boxes, class_ids in zip(*batch.targets, strict=True):
+        assert boxes.shape == (len(class_ids), 4)
+        assert (boxes.dtype, class_ids.dtype) == (np.float32, np.int64)
 
 
 def test_the_last_epochs_make_no_mosaics(folder: Path) -> None:
-    data = training_set(folder)
-    mosaics = [len(data.augmented(epoch, 0).boxes) for epoch in (2,) for _ in range(3)]
-    assert len(set(mosaics)) == 1
-    sample = data.augmented(2, 0)
-    assert len(sample.boxes) <= len(data.labelled(0).boxes)
+    data = training_set("detection", folder)
+    data.config = data.config.model_copy(update={"augment": data.config.augment.model_copy(update={"zoom": no_zoom()})})
+    for index in range(len(data)):
+        sample = data.augmented(2, index, np.random.default_rng(index))
+        assert len(sample.boxes) <= len(data.labelled(index).boxes)
+
+
+def no_zoom() -> Any:
+    from toolkit.config.schema import ZoomConfig
+
+    return ZoomConfig(probability=0.0)
 
 
 def test_the_sampler_is_a_permutation_by_seed_and_epoch() -> None:
@@ -95,30 +168,71 @@ def test_weights_draw_each_picture_about_as_often_as_they_say() -> None:
     assert (np.abs(drawn - expected) < 1).all()  # systematic resampling: within one of the expectation
 
 
-def test_rarity_weights(folder: Path) -> None:
-    table = training_set(folder).table
-    assert rarity_weights(table, 0.0) is None
+def labelled(*class_ids: int) -> Table[LabelSample]:
+    names = tuple("abcd"[: max(class_ids) + 1])
+    return Table(names, tuple(LabelSample(**common(i), class_id=c) for i, c in enumerate(class_ids)))
+
+
+def masked(*pixels: list[int]) -> Table[MaskSample]:
+    rows = (MaskSample(**common(i), masks=(), pixels=np.array(row)) for i, row in enumerate(pixels))
+    return Table(tuple("abcd"[: len(pixels[0])]), tuple(rows))
+
+
+def common(index: int) -> dict[str, Any]:
+    return {"path": Path(f"{index}.png"), "name": f"{index}.png", "size": (10, 10), "split": "train", "group": ""}
+
+
+@pytest.mark.parametrize(
+    ("table", "exponent", "expected"),
+    [
+        (labelled(0, 0, 0, 1), 0.0, None),
+        (labelled(0, 0, 0, 1), 1.0, [1, 1, 1, 3]),
+        (labelled(0, 0, 0, 0, 1), 0.5, [1, 1, 1, 1, 2]),
+        (labelled(1, 1, 1), 2.0, [1, 1, 1]),  # a class without pictures weighs nothing
+        (masked([80, 20], [100, 0]), 1.0, [9, 1]),  # 180 pixels to 20
+        (masked([100, 0], [75, 25], [25, 0]), 0.5, [1, np.sqrt(8), 1]),
+        (masked([0, 0], [60, 40]), 1.0, [1, 1.5]),  # nothing labelled: as the most frequent class
+    ],
+)
+def test_rarity_weights(table: Table[Any], exponent: float, expected: list[float] | None) -> None:
+    weights = rarity_weights(table, exponent)
+    if expected is None:
+        assert weights is None
+    else:
+        np.testing.assert_allclose(weights, expected)
+
+
+def test_rarity_weights_of_boxes_follow_the_rarest_class_of_a_picture(folder: Path) -> None:
+    table = training_set("detection", folder).table
     weights = rarity_weights(table, 1.0)
     counts = np.array([c["train"] for c in table.counts().values()])
-    sample = table.samples[0]
     assert weights is not None
-    assert weights[0] == pytest.approx(counts.max() / counts[sample.class_ids].min())
+    for weight, sample in zip(weights, table.samples, strict=True):
+        rarest = counts[sample.class_ids].min() if len(sample.class_ids) else counts.max()
+        assert weight == pytest.approx(counts.max() / rarest)
 
 
 @pytest.mark.parametrize(("budget_mb", "kept"), [(0, 0), (1, 11), (64, 11)])
 def test_the_cache_keeps_to_its_budget(folder: Path, budget_mb: int, kept: int) -> None:
-    samples = training_set(folder).table.samples[:11]
+    samples = training_set("detection", folder).table.samples[:11]
     cache = PictureCache(samples, budget_mb)
     pictures = [cache[i] for i in range(len(samples))]
     assert sum(cache[i] is picture for i, picture in enumerate(pictures)) == min(kept, len(samples))
     assert all(p.shape == (96, 128, 3) for p in pictures)
 
 
-def test_validation_comes_whole_and_in_order(folder: Path) -> None:
-    config = parse_config(CONFIG.format(root=folder / "shapes", workers=0)).config
-    table: Table = load_table(config.data, 0).subset("val")
+@pytest.mark.parametrize("task", TASKS)
+def test_validation_comes_whole_in_order_and_as_it_is_predicted(task: str, folder: Path) -> None:
+    config = config_of(task, folder)
+    preprocessing = preprocessing_of(config)
+    table: Table[Any] = load_table(config).subset("val")
+    checks = ValidationSet(table, preprocessing, 1)
     seen: list[int] = []
-    for pixels, indices in validation_loader(ValidationSet(table, preprocessing_of(config), 1), 2):
-        assert pixels.shape[1:] == (3, 64, 96)
-        seen += indices
+    for batch in validation_loader(checks, 2):
+        assert batch.images.shape[1:] == (3, 64, 96)
+        seen += batch.indices
+        for pixels, placement, index in zip(batch.images, batch.placements, batch.indices, strict=True):
+            wanted, its_placement = preprocessing.apply(checks.pictures[index])
+            np.testing.assert_array_equal(pixels.numpy(), wanted)
+            assert placement == its_placement
     assert seen == list(range(len(table)))

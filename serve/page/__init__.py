@@ -1,0 +1,23 @@
+"""The page to drop a picture on: one document, put together from the files beside it, that loads nothing.
+
+What all tasks share is ``page.js``; how a task's answer is shown is the one file that has the task's name.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+
+from toolkit.drawing import PALETTE
+
+
+def page_for(task: str) -> str:
+    """The HTML document for bundles of ``task``; the colours of drawn pictures are put in, so that both agree."""
+    palette = f"const PALETTE = {json.dumps(PALETTE)};\n"
+    script = '"use strict";\n' + palette + _read("page.js") + _read(f"{task}.js") + "start();\n"
+    page = _read("page.html").replace("<style></style>", f"<style>\n{_read('style.css')}</style>")
+    return page.replace("<script></script>", f"<script>\n{script}</script>")
+
+
+def _read(name: str) -> str:
+    return resources.files("serve.page").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,116 @@
+"""What the tasks' modules share: targets go where the loss wants them, validation is measured once all is there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ops import Placement
+from toolkit.config import parse_config
+from toolkit.training.dataset import Batch, Checked
+from toolkit.training.detection import Boxes
+from toolkit.training.module import TaskModule
+
+CONFIG = parse_config("name: x\ntask: classification\ndata: {format: shapes}\nmodel: {name: mobilenet_v2}\n").config
+HERE = Placement(1.0, 1.0, 0, 0)
+
+
+class Summing(TaskModule):
+    """Keeps the index and the sum of what the network says."""
+
+    def loss(self, raw: torch.Tensor, targets: Any) -> dict[str, torch.Tensor]:
+        loss = (raw.sum((1, 2, 3)) - targets).square().mean()
+        return {"loss": loss, "part": loss.detach() / 2}
+
+    def answer(self, raw: np.ndarray, placement: Placement, index: int) -> tuple[int, float]:
+        assert raw.flags.c_contiguous
+        return index, float(raw.sum())
+
+    def numbers(self, answers: list[tuple[int, float]]) -> dict[str, float]:
+        self.measured = answers
+        return {"total": sum(value for _, value in answers), "count": float(len(answers))}
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> Summing:
+    """A module over four validation pictures, whose log is a dictionary."""
+    module = Summing(nn.Conv2d(3, 1, 1), CONFIG, None, range(4))  # type: ignore[arg-type]  # only its length is asked
+    logged: dict[str, float] = {}
+    monkeypatch.setattr(module, "log", lambda name, value, **_: logged.update({name: float(value)}))
+    monkeypatch.setattr(module, "log_dict", lambda values, **_: logged.update({k: v.item() for k, v in values.items()}))
+    module.logged = logged  # type: ignore[assignment]
+    return module
+
+
+def checked(*indices: int) -> Checked:
+    return Checked(torch.ones(len(indices), 3, 2, 2), [HERE] * len(indices), list(indices))
+
+
+@torch.no_grad()
+def validate(module: Summing, *batches: Checked) -> None:
+    """What the trainer does."""
+    for number, batch in enumerate(batches):
+        module.validation_step(batch, number)
+    module.on_validation_epoch_end()
+
+
+def test_answers_are_measured_in_the_order_of_the_pictures(module: Summing) -> None:
+    validate(module, checked(2, 0), checked(3, 1))
+    assert [index for index, _ in module.measured] == [0, 1, 2, 3]
+    assert module.logged["val/count"] == 4  # type: ignore[index,operator]
+
+
+def test_a_part_of_the_pictures_is_not_measured_and_not_kept(module: Summing) -> None:
+    validate(module, checked(0, 1))
+    assert not module.logged
+    validate(module, checked(2, 3))
+    assert not module.logged
+
+
+def test_a_step_logs_every_part_and_returns_the_loss(module: Summing) -> None:
+    batch = Batch(torch.ones(2, 3, 2, 2), torch.tensor([1.0, 2.0]), [0, 1])
+    loss = module.training_step(batch, 0)
+    assert loss.requires_grad
+    assert module.logged["train/loss"] == pytest.approx(loss.item())  # type: ignore[index]
+    assert module.logged["train/part"] == pytest.approx(loss.item() / 2)  # type: ignore[index]
+
+
+BOXES = Boxes([np.zeros((1, 4), np.float32)], [np.zeros(1, np.int64)])
+
+
+@pytest.mark.parametrize("targets", [torch.ones(1, 3), torch.ones(1, 4, 4, dtype=torch.uint8), BOXES])
+def test_tensors_move_to_the_device_and_boxes_stay_on_the_host(module: Summing, targets: Any) -> None:
+    moved = module.transfer_batch_to_device(Batch(torch.ones(1, 3, 4, 4), targets, [0]), torch.device("meta"), 0)
+    assert moved.images.device.type == "meta"
+    assert moved.indices == [0]
+    if isinstance(targets, torch.Tensor):
+        assert moved.targets.device.type == "meta"
+        assert moved.targets.dtype == targets.dtype
+    else:
+        assert moved.targets is targets
+
+
+def test_a_validation_batch_keeps_its_placements(module: Summing) -> None:
+    moved = module.transfer_batch_to_device(checked(0, 3), torch.device("meta"), 0)
+    assert moved.placements == [HERE, HERE]
+    assert moved.images.device.type == "meta"
+
+
+def test_only_weights_decay(module: Summing) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
+    trained = Summing(network, CONFIG, None, range(1))  # type: ignore[arg-type]
+
+    class Trainer:
+        estimated_stepping_batches = 100
+
+    trained._trainer = Trainer()  # type: ignore[assignment]
+    optimizer = trained.configure_optimizers()["optimizer"]
+    decayed, kept = optimizer.param_groups
+    assert {p.ndim for p in decayed["params"]} == {2, 4}
+    assert {p.ndim for p in kept["params"]} == {1}
+    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.05, 0.0)
+    assert len(decayed["params"]) + len(kept["params"]) == len(list(network.parameters()))

@@ -1,0 +1,60 @@
+"""What the schema is written in: a block of keys, and the kinds of values that more than one block has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class Block(BaseModel):
+    """A block of keys: read-only, no unknown key, no silent conversion, no infinite number."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class Located:
+    """Marks a field that names a file: relative to its YAML, or in an override to the working directory."""
+
+
+LOCATED = Located()
+ZOO_PREFIX = "zoo:"
+
+
+def _not_empty(value: object) -> object:
+    if value == "":
+        raise ValueError("expected a path, got an empty text")
+    return value
+
+
+def ascending(pair: tuple[float, float]) -> tuple[float, float]:
+    if pair[0] > pair[1]:
+        raise ValueError(f"expected [smallest, largest], got {list(pair)}")
+    return pair
+
+
+def distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"expected every name once, got {', '.join(map(repr, twice))} more than once")
+    return names
+
+
+def _one_transform(entry: dict[str, Any]) -> dict[str, Any]:
+    if len(entry) != 1:
+        raise ValueError(f"expected one transform, as in '- HorizontalFlip: {{p: 0.5}}', got {len(entry)} keys")
+    return entry
+
+
+FilePath = Annotated[Path, BeforeValidator(_not_empty)]
+Name = Annotated[str, Field(min_length=1)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
+PictureSide = Annotated[int, Field(ge=32, le=4096)]
+InputSide = Annotated[int, Field(ge=32, le=4096, multiple_of=32)]
+Transform = Annotated[dict[str, dict[str, Any]], AfterValidator(_one_transform)]

@@ -1,0 +1,77 @@
+"""What measuring needs to know about a task: what is kept of the predictions, the numbers, and how they are told.
+
+A new task is one file with an `Evaluation` and one line here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from toolkit.data.table import Progress, Table
+from toolkit.inference.model import Model
+
+TASKS = {
+    "detection": "toolkit.evaluation.detection:DetectionEvaluation",
+    "classification": "toolkit.evaluation.classification:ClassificationEvaluation",
+    "segmentation": "toolkit.evaluation.segmentation:SegmentationEvaluation",
+}
+
+
+class Evaluation(ABC):
+    """The measuring side of one task. It holds no state."""
+
+    @abstractmethod
+    def predict_all(self, model: Model, table: Table[Any], progress: Progress | None = None) -> Any:
+        """Run the bundle over every picture of ``table``, one at a time; return what `measure` needs."""
+
+    @abstractmethod
+    def measure(self, model: Model, table: Table[Any], predictions: Any) -> dict[str, Any]:
+        """The task's part of ``metrics.json``, with 95 % intervals, per class and per source."""
+
+    @abstractmethod
+    def lines(self, metrics: dict[str, Any]) -> list[str]:
+        """The metrics for a terminal."""
+
+    @abstractmethod
+    def card(self, metrics: dict[str, Any]) -> list[str]:
+        """The metrics as Markdown, for the model card."""
+
+    @abstractmethod
+    def headline(self, metrics: dict[str, Any]) -> str:
+        """The one or two numbers that a list of bundles shows."""
+
+
+def evaluation_task(name: str) -> Evaluation:
+    """The measuring side of the task of that name."""
+    module, kind = TASKS[name].split(":")
+    task: Evaluation = getattr(importlib.import_module(module), kind)()
+    return task
+
+
+def predictions(model: Model, table: Table[Any], progress: Progress | None, **options: Any) -> Iterator[Any]:
+    """The result of each picture of ``table``, in order, one at a time; a picture that cannot be used is an error."""
+    paths = [sample.path for sample in table.samples]
+    for done, result in enumerate(model.predict(paths, batch_size=1, on_error="raise", **options), 1):
+        yield result
+        if progress:
+            progress("evaluating", done, len(paths))
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A metric as text; "-" where there was nothing to measure."""
+    return "-" if value is None or value != value else f"{value:.{digits}f}"
+
+
+def ranged(value: float | None, around: Sequence[float | None] | None, digits: int = 4) -> str:
+    """A metric with its interval: ``0.823 [0.757, 0.894]``."""
+    if around is None:
+        return number(value, digits)
+    return f"{number(value, digits)} [{number(around[0], digits)}, {number(around[1], digits)}]"
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table."""
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]

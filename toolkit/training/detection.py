@@ -1,0 +1,156 @@
+"""Training detectors: mosaics and zooms, the YOLOX loss, COCO's AP on the validation pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+import ops
+from ops import Placement
+from toolkit.data.table import BoxSample, Sample, Table
+from toolkit.drawing import draw_detections
+from toolkit.evaluation.coco_metrics import (
+    IOU_THRESHOLD,
+    MAX_DETECTIONS,
+    SCORE_THRESHOLD,
+    Detections,
+    evaluator,
+    precision_curves,
+    summarise,
+)
+from toolkit.training.augment import Labelled, compose
+from toolkit.training.dataset import TrainingSet
+from toolkit.training.module import TaskModule
+from toolkit.training.plots import new_figure, plot_confusion
+from toolkit.training.run_folder import Run
+from toolkit.training.task import RGB, TrainingTask
+from zoo.yolox_loss import yolox_loss
+
+
+class Boxes(NamedTuple):
+    """The true boxes of one picture in input pixels: float32 [N, 4] xyxy and int64 [N]; of a batch, lists of them."""
+
+    boxes: Any
+    class_ids: Any
+
+
+class DetectionSet(TrainingSet[BoxSample]):
+    """Pictures with boxes, zoomed, four in one, changed by the albumentations list."""
+
+    boxes = True
+
+    def labelled(self, index: int) -> Labelled:
+        """One picture with its boxes, as it lies on disk; crowd boxes are not learnt."""
+        sample = self.table.samples[index]
+        one = ~sample.crowd
+        return Labelled(self.pictures[index], sample.boxes[one], sample.class_ids[one])
+
+    def augmented(self, epoch: int, index: int, rng: np.random.Generator) -> Labelled:
+        """The picture as this epoch trains on it: uint8 at the network's input size."""
+        augment, size = self.config.augment, self.preprocessing.input_size
+        members = [index]
+        closing = epoch >= self.config.train.epochs - augment.mosaic.off_epochs
+        if rng.random() < augment.mosaic.probability and not closing:
+            members += rng.integers(len(self), size=3).tolist()
+        sample = compose([self.labelled(m) for m in members], size, self.preprocessing.fill, augment.zoom, rng)
+        done = self.albumentations(
+            int(rng.integers(2**31)), image=sample.image, bboxes=sample.boxes, class_ids=sample.class_ids
+        )
+        boxes = np.asarray(done["bboxes"], np.float32).reshape(-1, 4)
+        return Labelled(done["image"], boxes, np.asarray(done["class_ids"], np.int64).reshape(-1))
+
+    def example(self, epoch: int, index: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], Boxes]:
+        sample = self.augmented(epoch, index, rng)
+        pixels, _ = self.preprocessing.apply(sample.image)
+        return pixels, Boxes(sample.boxes, sample.class_ids)
+
+    @staticmethod
+    def stack(targets: Sequence[Boxes]) -> Boxes:
+        return Boxes([target.boxes for target in targets], [target.class_ids for target in targets])
+
+
+class DetectionModule(TaskModule):
+    """A detector in training."""
+
+    def loss(self, raw: Tensor, targets: Boxes) -> dict[str, Tensor]:
+        return yolox_loss(
+            raw,
+            targets.boxes,
+            targets.class_ids,
+            input_size=self.config.model.input_size,
+            strides=self.network.strides,  # type: ignore[arg-type]
+        )
+
+    def answer(self, raw: NDArray[np.float32], placement: Placement, index: int) -> Detections:
+        return Detections(
+            *ops.decode_detections(
+                raw,
+                input_size=self.config.model.input_size,
+                strides=self.network.strides,  # type: ignore[arg-type]
+                placement=placement,
+                image_size=self.validation.samples[index].size,
+                score_threshold=SCORE_THRESHOLD,
+                iou_threshold=IOU_THRESHOLD,
+                max_detections=MAX_DETECTIONS,
+            )
+        )
+
+    def numbers(self, answers: list[Detections]) -> dict[str, float]:
+        measured = summarise(evaluator(self.validation, answers))
+        return {name: float(measured[name] or 0.0) for name in TASK.numbers}
+
+
+def draw_target(image: RGB, target: Boxes, class_names: tuple[str, ...]) -> RGB:
+    """The boxes with their labels."""
+    labels = [class_names[class_id] for class_id in target.class_ids]
+    return draw_detections(image, target.boxes, labels, None, target.class_ids)
+
+
+def draw_truth(image: RGB, sample: Sample, class_names: tuple[str, ...]) -> RGB:
+    """The true boxes with their labels, crowds among them."""
+    assert isinstance(sample, BoxSample)
+    return draw_target(image, Boxes(sample.boxes, sample.class_ids), class_names)
+
+
+def draw_measured(run: Run, table: Table[BoxSample], detections: list[Detections], metrics: dict[str, Any]) -> None:
+    """Plot the confusion matrix at the shipped threshold, and precision over recall."""
+    point = metrics["operating_point"]
+    title = f"boxes at score {point['score_threshold']:g}, IoU 0.5"
+    plot_confusion(point["confusion_matrix"], point["confusion_labels"], title, run.path / "confusion_matrix.png")
+    plot_precision_recall(table, detections, run.path / "pr_curves.png")
+
+
+def plot_precision_recall(table: Table[BoxSample], detections: list[Detections], path: Path) -> None:
+    """Draw precision over recall at IoU 0.5, a curve a class, as COCO samples it."""
+    matched = evaluator(table, detections)
+    precision = precision_curves(matched)
+    figure, axes = new_figure(1, 1, (6, 5))
+    for class_id, name in enumerate(table.class_names):
+        curve = precision[:, class_id]
+        if (curve > -1).any():
+            axes[0, 0].plot(matched.params.recThrs, curve, label=f"{name} (AP50 {curve[curve > -1].mean():.3f})")
+    axes[0, 0].set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title="IoU 0.5")
+    axes[0, 0].grid(alpha=0.3)
+    axes[0, 0].legend(loc="lower left")
+    figure.savefig(path, dpi=100)
+
+
+def check(config: Any, table: Table[BoxSample]) -> None:
+    """Nothing in a detector's config speaks of classes but the data block, which the reader has checked."""
+
+
+TASK = TrainingTask(
+    training_set=DetectionSet,
+    module=DetectionModule,
+    parts=("box", "objectness", "classes", "positives"),
+    numbers=("AP", "AP50", "AP75", "AR100"),
+    draw_target=draw_target,
+    draw_truth=draw_truth,
+    draw_measured=draw_measured,
+    check=check,
+)
