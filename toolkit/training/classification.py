@@ -1,0 +1,152 @@
+"""Training classifiers: mixed pictures, cross-entropy, top-1 on the validation pictures."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ops import Placement
+from toolkit.data.table import LabelSample, Sample, Table
+from toolkit.drawing import draw_classification
+from toolkit.evaluation.classification_metrics import measure_classification
+from toolkit.training.dataset import TrainingSet
+from toolkit.training.module import TaskModule
+from toolkit.training.plots import new_figure, plot_confusion
+from toolkit.training.run_folder import Run
+from toolkit.training.task import RGB, TrainingTask
+from zoo.classification_loss import classification_loss
+
+Pixels = NDArray[np.float32]
+
+
+class ClassificationSet(TrainingSet[LabelSample]):
+    """Pictures with a class, changed by the albumentations list, some laid over or put into another."""
+
+    def example(self, epoch: int, index: int, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+        pixels, target = self._single(index, rng)
+        augment = self.config.augment
+        for mix, probability, alpha in (
+            (_mixup, augment.mixup.probability, augment.mixup.alpha),
+            (_cutmix, augment.cutmix.probability, augment.cutmix.alpha),
+        ):
+            if rng.random() < probability:
+                other, its_target = self._single(int(rng.integers(len(self))), rng)
+                share = mix(pixels, other, float(rng.beta(alpha, alpha)), rng)
+                target = (target * share + its_target * (1 - share)).astype(np.float32)
+        return pixels, target
+
+    def _single(self, index: int, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+        changed = self.albumentations(int(rng.integers(2**31)), image=self.pictures[index])
+        pixels, _ = self.preprocessing.apply(changed["image"])
+        target = np.zeros(len(self.table.class_names), np.float32)
+        target[self.table.samples[index].class_id] = 1
+        return pixels, target
+
+
+def _mixup(pixels: Pixels, other: Pixels, share: float, rng: np.random.Generator) -> float:
+    """Lay ``other`` over ``pixels``, in place; return the share of the first."""
+    pixels *= np.float32(share)
+    pixels += np.float32(1 - share) * other
+    return share
+
+
+def _cutmix(pixels: Pixels, other: Pixels, share: float, rng: np.random.Generator) -> float:
+    """Put a box of ``other`` into ``pixels``, in place; return the share that is left of the first."""
+    height, width = pixels.shape[1:]
+    cut = math.sqrt(1 - share)
+    centre = rng.random(2)
+    top, bottom = (int(np.clip((centre[0] + side * cut / 2) * height, 0, height)) for side in (-1, 1))
+    left, right = (int(np.clip((centre[1] + side * cut / 2) * width, 0, width)) for side in (-1, 1))
+    pixels[:, top:bottom, left:right] = other[:, top:bottom, left:right]
+    return float(1 - (bottom - top) * (right - left) / (height * width))
+
+
+class ClassificationModule(TaskModule):
+    """A classifier in training."""
+
+    def prepare(self, training: Table[LabelSample]) -> None:
+        self.weights: list[float] | None = None
+        if self.config.loss.class_weights == "balanced":
+            counts = np.array([row["train"] for row in training.counts().values()], np.float64)
+            self.weights = (counts.sum() / np.maximum(counts, 1) / len(counts)).tolist()
+
+    def loss(self, raw: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        settings = self.config.loss
+        return classification_loss(
+            raw,
+            targets,
+            class_weights=self.weights,
+            smoothing=settings.smoothing,
+            focal_gamma=settings.focal_gamma,
+        )
+
+    def answer(self, raw: NDArray[np.float32], placement: Placement, index: int) -> NDArray[np.float64]:
+        powers = np.exp(raw.astype(np.float64) - raw.max())
+        probabilities: NDArray[np.float64] = powers / powers.sum()
+        return probabilities
+
+    def numbers(self, answers: list[NDArray[np.float64]]) -> dict[str, float]:
+        truth = np.array([sample.class_id for sample in self.validation.samples])
+        measured = measure_classification(truth, np.stack(answers), self.validation.class_names)
+        return {
+            "top1": measured["top1"],
+            "macro_f1": float(measured["macro_f1"] or 0.0),
+            "negative_log_likelihood": measured["calibration"]["negative_log_likelihood"],
+        }
+
+
+def draw_target(image: RGB, target: Pixels, class_names: tuple[str, ...]) -> RGB:
+    """The share of each class."""
+    return draw_classification(image, target, class_names)
+
+
+def draw_truth(image: RGB, sample: Sample, class_names: tuple[str, ...]) -> RGB:
+    """The true class."""
+    assert isinstance(sample, LabelSample)
+    return draw_target(image, np.eye(len(class_names), dtype=np.float32)[sample.class_id], class_names)
+
+
+def draw_measured(run: Run, table: Table[LabelSample], predictions: Any, metrics: dict[str, Any]) -> None:
+    """Plot the confusion matrix and how far the probabilities can be trusted."""
+    title = f"pictures, top-1 {metrics['top1']:.3f}"
+    plot_confusion(metrics["confusion_matrix"], metrics["confusion_labels"], title, run.path / "confusion_matrix.png")
+    plot_reliability(table, predictions, run.path / "reliability.png")
+
+
+def plot_reliability(table: Table[LabelSample], probabilities: NDArray[Any], path: Path) -> None:
+    """Draw the share of right answers over the probability that they were given with, in ten equal steps."""
+    truth = np.array([sample.class_id for sample in table.samples])
+    sure, right = probabilities.max(1), probabilities.argmax(1) == truth
+    step = np.minimum((sure * 10).astype(int), 9)
+    counts = np.bincount(step, minlength=10)
+    shares = np.bincount(step, weights=right, minlength=10) / np.maximum(counts, 1)
+    figure, axes = new_figure(1, 1, (6, 5))
+    axes[0, 0].bar((np.arange(10) + 0.5) / 10, shares, 0.09, label="right answers")
+    axes[0, 0].plot([0, 1], [0, 1], "k--", linewidth=1, label="as sure as right")
+    for position, (share, count) in enumerate(zip(shares, counts, strict=True)):
+        if count:
+            axes[0, 0].text((position + 0.5) / 10, share + 0.01, str(count), ha="center", fontsize=8)
+    axes[0, 0].set(xlabel="probability of the answer", ylabel="share", xlim=(0, 1), ylim=(0, 1.08))
+    axes[0, 0].legend(loc="upper left")
+    figure.savefig(path, dpi=100)
+
+
+def check(config: Any, table: Table[LabelSample]) -> None:
+    """Nothing in a classifier's config speaks of classes but the data block, which the reader has checked."""
+
+
+TASK = TrainingTask(
+    training_set=ClassificationSet,
+    module=ClassificationModule,
+    parts=("cross_entropy", "accuracy"),
+    numbers=("top1", "macro_f1", "negative_log_likelihood"),
+    draw_target=draw_target,
+    draw_truth=draw_truth,
+    draw_measured=draw_measured,
+    check=check,
+)
