@@ -1,0 +1,157 @@
+"""Training segmentation networks: crops to what is labelled, pixel loss and Dice, Dice on the validation pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+import ops
+from ops import Placement
+from toolkit.data.mask_files import read_mask
+from toolkit.data.table import MaskSample, Sample, Table
+from toolkit.drawing import draw_segmentation
+from toolkit.errors import UserError, suggest
+from toolkit.evaluation.segmentation_metrics import SegmentationCounts, measure_segmentation
+from toolkit.evaluation.task import number
+from toolkit.segmentation_result import background_of
+from toolkit.training.dataset import TrainingSet
+from toolkit.training.module import TaskModule
+from toolkit.training.plots import new_figure, plot_confusion
+from toolkit.training.run_folder import Run
+from toolkit.training.task import RGB, TrainingTask
+from zoo.segmentation_loss import segmentation_loss
+
+Mask = NDArray[np.uint8]
+IGNORED = 255  # in a mask: not labelled, counts neither way
+
+
+class SegmentationSet(TrainingSet[MaskSample]):
+    """Pictures with a class for each pixel, cropped and changed by the albumentations list."""
+
+    def example(self, epoch: int, index: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], Mask]:
+        image, mask = self.pictures[index], self.masks(index)
+        crop = self.config.augment.crop_to_labels
+        if rng.random() < crop.probability:
+            rows, columns = labelled_part(mask, crop.margin, rng)
+            image, mask = np.ascontiguousarray(image[rows, columns]), np.ascontiguousarray(mask[rows, columns])
+        done = self.albumentations(int(rng.integers(2**31)), image=image, mask=mask)
+        pixels, placement = self.preprocessing.apply(done["image"])
+        return pixels, place_mask(np.asarray(done["mask"]), placement, self.preprocessing.input_size)
+
+    def masks(self, index: int) -> Mask:
+        """The mask of a picture; read once."""
+        kept: dict[int, Mask] = self.__dict__.setdefault("_masks", {})
+        if index not in kept:
+            kept[index] = read_mask(self.table.samples[index])
+        return kept[index]
+
+
+def labelled_part(mask: Mask, margin: tuple[float, float], rng: np.random.Generator) -> tuple[slice, slice]:
+    """Rows and columns around everything that is not background, with a random margin; all of an empty mask."""
+    parts = []
+    for axis in (1, 0):
+        used = np.flatnonzero(((mask > 0) & (mask != IGNORED)).any(axis))
+        low, high = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, mask.shape[1 - axis])
+        before, after = np.ceil(rng.uniform(*margin, 2) * (high - low)).astype(int).tolist()
+        parts.append(slice(max(0, low - before), min(mask.shape[1 - axis], high + after)))
+    return parts[0], parts[1]
+
+
+def place_mask(mask: Mask, placement: Placement, size: tuple[int, int]) -> Mask:
+    """The class ids uint8 [H, W] as they lie in an input of ``size``: the nearest pixel's; not counted beside it."""
+    rows = np.floor((np.arange(size[0]) + 0.5 - placement.top) / placement.scale_y).astype(np.int64)
+    columns = np.floor((np.arange(size[1]) + 0.5 - placement.left) / placement.scale_x).astype(np.int64)
+    beside_rows = (rows < 0) | (rows >= mask.shape[0])
+    beside_columns = (columns < 0) | (columns >= mask.shape[1])
+    placed = mask[np.where(beside_rows, 0, rows)[:, None], np.where(beside_columns, 0, columns)[None, :]]
+    placed[beside_rows] = IGNORED
+    placed[:, beside_columns] = IGNORED
+    return placed
+
+
+class SegmentationModule(TaskModule):
+    """A segmentation network in training."""
+
+    def loss(self, raw: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        settings = self.config.loss
+        return segmentation_loss(
+            raw,
+            targets,
+            ignore=IGNORED,
+            dice_weight=settings.dice_weight,
+            class_weights=settings.class_weights,
+            kind=settings.kind,
+        )
+
+    def answer(self, raw: NDArray[np.float32], placement: Placement, index: int) -> Mask:
+        size = self.validation.samples[index].size
+        mask: Mask = ops.argmax_resize(raw, size, input_size=self.config.model.input_size, placement=placement)
+        return mask
+
+    def numbers(self, answers: list[Mask]) -> dict[str, float]:
+        counts = SegmentationCounts(len(self.validation.class_names))
+        for sample, mask in zip(self.validation.samples, answers, strict=True):
+            counts.add(read_mask(sample), mask)
+        measured = measure_segmentation(counts, self.validation.class_names)
+        return {name: float(measured[name] or 0.0) for name in TASK.numbers}
+
+
+def draw_target(image: RGB, target: Mask, class_names: tuple[str, ...]) -> RGB:
+    """The classes in their colours."""
+    return draw_segmentation(image, target, class_names, background=background_of(class_names))
+
+
+def draw_truth(image: RGB, sample: Sample, class_names: tuple[str, ...]) -> RGB:
+    """The true classes in their colours."""
+    assert isinstance(sample, MaskSample)
+    return draw_target(image, read_mask(sample), class_names)
+
+
+def draw_measured(run: Run, table: Table[MaskSample], predictions: Any, metrics: dict[str, Any]) -> None:
+    """Plot the confusion matrix of pixels and the Dice of every picture."""
+    title = f"pixels, mean Dice {number(metrics['mean_dice'], 3)}"
+    plot_confusion(metrics["confusion_matrix"], metrics["confusion_labels"], title, run.path / "confusion_matrix.png")
+    matrices = np.stack(predictions.matrices)
+    hits = np.einsum("pcc->pc", matrices)
+    both = matrices.sum(1) + matrices.sum(2)
+    figure, axes = new_figure(1, 1, (6, 4.5))
+    for class_id, name in list(enumerate(table.class_names))[1:]:
+        there = both[:, class_id] > 0
+        dice = np.sort(2 * hits[there, class_id] / both[there, class_id])
+        axes[0, 0].plot(np.linspace(0, 1, len(dice)), dice, label=f"{name} ({len(dice)} pictures)")
+    axes[0, 0].set(title="Dice of each picture, sorted", xlabel="share of pictures", ylabel="Dice", ylim=(0, 1.02))
+    axes[0, 0].grid(alpha=0.3)
+    axes[0, 0].legend()
+    figure.savefig(run.path / "dice.png", dpi=100)
+
+
+def check(config: Any, table: Table[MaskSample]) -> None:
+    """Class weights and regions must speak of the table's classes."""
+    names = table.class_names
+    weights = config.loss.class_weights
+    if weights is not None and len(weights) != len(names):
+        raise UserError(
+            f"loss.class_weights: expected {len(names)} numbers, for {', '.join(names)}; got {len(weights)}"
+        )
+    for region, parts in config.postprocess.regions.items():
+        for part in parts:
+            if part not in names:
+                raise UserError(
+                    f"postprocess.regions.{region}: no class is called {part!r}{suggest(part, names)};"
+                    f" the classes are {', '.join(names)}"
+                )
+
+
+TASK = TrainingTask(
+    training_set=SegmentationSet,
+    module=SegmentationModule,
+    parts=("pixels", "dice"),
+    numbers=("mean_dice", "mean_iou", "pixel_accuracy"),
+    draw_target=draw_target,
+    draw_truth=draw_truth,
+    draw_measured=draw_measured,
+    check=check,
+)
