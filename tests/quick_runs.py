@@ -30,7 +30,8 @@ data: {{format: csv, root: {root}, classes: [red, green, blue]}}
 model: {{name: mobilenet_v2, width: 0.25, dropout: 0, input_size: [64, 64]}}
 augment: {{mixup: {{probability: 0.2}}, cutmix: {{probability: 0.1}}, albumentations: [{{HorizontalFlip: {{p: 0.5}}}}]}}
 loss: {{class_weights: balanced, smoothing: 0.05}}
-train: {{epochs: 20, batch_size: 8, validate_every: 10, device: cpu, ema_decay: 0.9, optimizer: {{name: adamw, lr: 5e-3}}}}
+train:
+  {{epochs: 20, batch_size: 8, optimizer: {{name: adamw, lr: 5e-3}}, ema_decay: 0.9, validate_every: 10, device: cpu}}
 bundle: {{intended_use: Tests., licence: CC0-1.0}}
 """,
     "segmentation": """
@@ -45,7 +46,8 @@ data:
   classes: [background, warm, cold]
 model: {{name: unet, encoder: mobilenet_v2, input_size: [64, 64]}}
 augment: {{crop_to_labels: {{probability: 0.3}}, albumentations: [{{HorizontalFlip: {{p: 0.5}}}}]}}
-train: {{epochs: 12, batch_size: 4, validate_every: 6, device: cpu, ema_decay: 0.9, optimizer: {{name: adamw, lr: 5e-3}}}}
+train:
+  {{epochs: 12, batch_size: 4, optimizer: {{name: adamw, lr: 5e-3}}, ema_decay: 0.9, validate_every: 6, device: cpu}}
 postprocess: {{regions: {{thing: [warm, cold]}}}}
 bundle: {{intended_use: Tests., licence: CC0-1.0}}
 """,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # What each call needs beyond the base install, by import name.
 _TRAINING = ("torch", "lightning", "albumentations", "pycocotools", "onnx", "onnxscript", "safetensors", "matplotlib")
-_EVALUATION = ("pycocotools",)
+_EVALUATION = {"detection": ("pycocotools",)}
 
 
 def train(config: str | Path, **overrides: Any) -> Run:
@@ -62,12 +62,12 @@ def evaluate_with(
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """`evaluate` with overrides as text, or with the data block of a config file."""
-    _need(_EVALUATION, "evaluation")
     from toolkit.data import load_table
     from toolkit.evaluation.evaluate import measure
     from toolkit.inference import load
 
     model = load(str(target), "cpu")
+    _need(_EVALUATION.get(model.spec.task, ()), "evaluation")
     if config is not None:
         loaded = load_config(config, overrides).config
     else:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from toolkit.data.shapes import draw_set
@@ -49,3 +52,31 @@ def test_a_demo_without_arguments_says_how_to_call_it(script: str, tmp_path: Pat
     done = subprocess.run([sys.executable, str(ROOT / "demos" / script)], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     assert f"python demos/{script}" in done.stderr
+
+
+def test_sort_garbage(tmp_path: Path) -> None:
+    """The drawn box is told to be cardboard, by a classifier that shows why, and found by a detector."""
+    out = run(tmp_path, str(ROOT / "demos/sort_garbage.py"))
+    assert "cardboard_box.jpg: cardboard" in out
+    assert "1 paper" in out  # TrashNet's cardboard counts as paper there
+    assert {path.name for path in tmp_path.iterdir()} == {"material_cardboard_box.jpg", "found_cardboard_box.jpg"}
+
+
+def test_measure_pneumonia(tmp_path: Path) -> None:
+    """The drawn slice has two patches that take 19 % of its lungs."""
+    out = run(tmp_path, str(ROOT / "demos/measure_pneumonia.py"))
+    share = float(out.rsplit(":", 1)[1].split("%")[0])
+    assert 10 < share < 30
+    assert {path.name for path in tmp_path.iterdir()} == {"measured_chest_slice.jpg", "mask_chest_slice.png"}
+
+
+def test_the_drawn_pictures_are_those_of_their_script() -> None:
+    spec = importlib.util.spec_from_file_location("draw", ROOT / "demos/pictures/draw.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    committed = cv2.imread(str(ROOT / "demos/pictures/chest_slice.png"), cv2.IMREAD_UNCHANGED)
+    assert np.abs(committed.astype(int) - module.chest_slice()).max() <= 2  # of grey: libraries may round otherwise
+    box = cv2.imread(str(ROOT / "demos/pictures/cardboard_box.jpg"))
+    assert np.abs(box.astype(int) - module.cardboard_box()).mean() < 4  # JPEG

@@ -71,7 +71,8 @@ def test_it_predicts_and_serves_without_torch(name: str, base: Path, tmp_path: P
     code = (
         "from toolkit.demo import service; import urllib.request as r\n"
         f"with service({name!r}) as url:\n"
-        "    print(r.urlopen(r.Request(url.rstrip('/') + '/predict', open('street.jpg','rb').read())).read().decode())\n"
+        "    request = r.Request(url.rstrip('/') + '/predict', open('street.jpg','rb').read())\n"
+        "    print(r.urlopen(request).read().decode())\n"
     )
     told = run(base, tmp_path, "python", "-c", code).stdout.splitlines()
     answered = json.loads(next(line for line in told if line.startswith("{")))

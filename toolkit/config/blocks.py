@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Union, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 
 class Block(BaseModel):
     """A block of keys: read-only, no unknown key, no silent conversion, no infinite number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+
+
+def one_of(tag: str, names: Iterable[str], base: type[Block], *blocks: type[Block]) -> Any:
+    """The type of a key that holds one of ``blocks``, told apart by their literal ``tag``.
+
+    Names that no block claims share one more, which is made of ``base`` and has no keys besides. The result is made at
+    run time, so a type checker is told ``base`` in its place.
+    """
+    claimed = {word for block in blocks for word in get_args(block.model_fields[tag].annotation)}
+    plain = tuple(name for name in names if name not in claimed)
+    if plain:
+        field = (Literal[plain], Field(description=base.model_fields[tag].description))
+        made = create_model(f"Plain{base.__name__}", __base__=base, __doc__=base.__doc__, **{tag: field})  # type: ignore[call-overload]
+        blocks = (*blocks, made)
+    return Annotated[Union[blocks], Field(discriminator=tag)] if len(blocks) > 1 else blocks[0]  # noqa: UP007
 
 
 class Located:
@@ -55,6 +71,8 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
+GreyLevel = Annotated[float, Field(ge=0, le=255)]
+MostListed = Annotated[int, Field(ge=1, le=100_000)]  # no bundle gives more boxes or classes in one answer
 PictureSide = Annotated[int, Field(ge=32, le=4096)]
 InputSide = Annotated[int, Field(ge=32, le=4096, multiple_of=32)]
 Transform = Annotated[dict[str, dict[str, Any]], AfterValidator(_one_transform)]

@@ -1,17 +1,18 @@
 """The ``data`` blocks of a config: how pictures and labels may be stored, a block for each format.
 
-A new format is one block here (and its name in the unions of the tasks that can read it) and one reader in
-``toolkit.data``.
+A new format is a reader in ``toolkit.data`` and a line in `registry`; it has the keys of `FilesData`, and a block here
+only where it has others.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field
 
-from toolkit.config.blocks import LOCATED, Block, CountOrZero, FilePath, Name, PictureSide, Seed, distinct
+from toolkit.config.blocks import LOCATED, Block, CountOrZero, FilePath, Name, PictureSide, Seed, distinct, one_of
+from toolkit.config.registry import READERS
 
 
 class DataCommon(Block):
@@ -193,6 +194,11 @@ class ShapesData(DataCommon):
     seed: Seed = Field(default=0, description="Seed of the drawing; the same seed draws the same pictures.")
 
 
-BoxesConfig = Annotated[CocoData | VocData | YoloData | ShapesData, Field(discriminator="format")]
-LabelsConfig = Annotated[FoldersData | CsvLabels | ShapesData, Field(discriminator="format")]
-MasksConfig = Annotated[MasksData | CsvMasks | ShapesData, Field(discriminator="format")]
+if TYPE_CHECKING:
+    BoxesConfig: TypeAlias = DataCommon
+    LabelsConfig: TypeAlias = DataCommon
+    MasksConfig: TypeAlias = DataCommon
+else:
+    BoxesConfig = one_of("format", READERS["detection"], FilesData, CocoData, VocData, YoloData, ShapesData)
+    LabelsConfig = one_of("format", READERS["classification"], FilesData, FoldersData, CsvLabels, ShapesData)
+    MasksConfig = one_of("format", READERS["segmentation"], FilesData, MasksData, CsvMasks, ShapesData)

@@ -1,12 +1,17 @@
-"""The ``model`` blocks of a config: which network is trained, and the options of its constructor."""
+"""The ``model`` blocks of a config: which network is trained, and the options of its constructor.
+
+A new network is a file in ``zoo`` and a line in `registry`; it has the keys of its task's networks, and a block here
+only where it has others.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from toolkit.config.blocks import LOCATED, Block, InputSide, Name
+from toolkit.config.blocks import LOCATED, Block, InputSide, Name, one_of
+from toolkit.config.registry import NETWORKS
 
 
 class ModelBlock(Block):
@@ -37,13 +42,18 @@ class YoloxModel(ModelBlock):
     )
 
 
-class MobileNetV2Model(ModelBlock):
-    """MobileNetV2: a classifier for small machines (Sandler et al. 2018)."""
+class ClassifierBlock(ModelBlock):
+    """The keys that every classifier has."""
 
-    name: Literal["mobilenet_v2"] = Field(description="Network to train; mobilenet_v2 is small and fast.")
     input_size: tuple[InputSide, InputSide] = Field(
         default=(224, 224), description="Size the network sees as [height, width], in pixels; multiples of 32."
     )
+
+
+class MobileNetV2Model(ClassifierBlock):
+    """MobileNetV2: a classifier for small machines (Sandler et al. 2018)."""
+
+    name: Literal["mobilenet_v2"] = Field(description="Network to train; mobilenet_v2 is small and fast.")
     width: Annotated[float, Field(ge=0.25, le=2)] = Field(
         default=1.0, description="Factor on the number of channels of every layer."
     )
@@ -52,13 +62,10 @@ class MobileNetV2Model(ModelBlock):
     )
 
 
-class ResNetModel(ModelBlock):
+class ResNetModel(ClassifierBlock):
     """ResNet: classifiers with residual blocks (He et al. 2015)."""
 
     name: Literal["resnet18", "resnet50"] = Field(description="Network to train; resnet50 is the larger one.")
-    input_size: tuple[InputSide, InputSide] = Field(
-        default=(224, 224), description="Size the network sees as [height, width], in pixels; multiples of 32."
-    )
 
 
 class SegmenterBlock(ModelBlock):
@@ -67,23 +74,33 @@ class SegmenterBlock(ModelBlock):
     input_size: tuple[InputSide, InputSide] = Field(
         default=(256, 256), description="Size the network sees as [height, width], in pixels; multiples of 32."
     )
+
+
+class EncodedBlock(SegmenterBlock):
+    """The keys of segmentation networks that stand on a classifier."""
+
     encoder: Literal["mobilenet_v2", "resnet18", "resnet50"] = Field(
         default="mobilenet_v2", description="Classifier whose features the network builds on."
     )
 
 
-class UnetModel(SegmenterBlock):
+class UnetModel(EncodedBlock):
     """U-Net: an encoder and a decoder with connections at every size (Ronneberger et al. 2015)."""
 
     name: Literal["unet"] = Field(description="Network to train; unet draws fine borders.")
 
 
-class DeepLabV3Model(SegmenterBlock):
+class DeepLabV3Model(EncodedBlock):
     """DeepLabv3: dilated convolutions that see far around each place (Chen et al. 2017)."""
 
     name: Literal["deeplabv3"] = Field(description="Network to train; deeplabv3 sees far around each place.")
 
 
-Detector = YoloxModel  # a second architecture makes this a union on `name`, as below
-Classifier = Annotated[MobileNetV2Model | ResNetModel, Field(discriminator="name")]
-Segmenter = Annotated[UnetModel | DeepLabV3Model, Field(discriminator="name")]
+if TYPE_CHECKING:
+    Detector: TypeAlias = ModelBlock
+    Classifier: TypeAlias = ModelBlock
+    Segmenter: TypeAlias = ModelBlock
+else:
+    Detector = one_of("name", NETWORKS["detection"], ModelBlock, YoloxModel)
+    Classifier = one_of("name", NETWORKS["classification"], ClassifierBlock, MobileNetV2Model, ResNetModel)
+    Segmenter = one_of("name", NETWORKS["segmentation"], SegmenterBlock, UnetModel, DeepLabV3Model)

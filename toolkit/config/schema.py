@@ -1,13 +1,13 @@
 """What a config may say: every key with its type, bounds, default and meaning. Data only, no behaviour.
 
-The schema is the registry: a new model or optimizer is one more member of a union on its literal name, a new task one
-more member of `Config`. The ``data`` blocks stand in `data_blocks`, the ``model`` blocks in
+A new optimizer is one more member of a union on its literal name, a new task one more member of `Config`. What a name
+of a data format, network or loss stands for is told in `registry`; their blocks are in `data_blocks` and
 `model_blocks`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field
 
@@ -16,6 +16,8 @@ from toolkit.config.blocks import (
     Count,
     CountOrZero,
     Fraction,
+    GreyLevel,
+    MostListed,
     Name,
     NotNegative,
     Positive,
@@ -25,6 +27,7 @@ from toolkit.config.blocks import (
 )
 from toolkit.config.data_blocks import BoxesConfig, DataCommon, LabelsConfig, MasksConfig
 from toolkit.config.model_blocks import Classifier, Detector, ModelBlock, Segmenter
+from toolkit.config.registry import LOSSES
 
 
 class PreprocessConfig(Block):
@@ -40,7 +43,7 @@ class PreprocessConfig(Block):
         description="fixed: mean and std as given below; picture: each picture's own, so that brightness and contrast "
         "of the camera do not matter.",
     )
-    mean: tuple[float, float, float] = Field(
+    mean: tuple[GreyLevel, GreyLevel, GreyLevel] = Field(
         default=(0.0, 0.0, 0.0),
         description="Subtracted from each channel, in grey levels (0 to 255).",
     )
@@ -73,7 +76,7 @@ class ClassifierPreprocess(PreprocessConfig):
         "of the input's shape; letterbox: the whole picture with its aspect ratio kept, the rest filled.",
     )
     color: Literal["rgb", "bgr"] = Field(default="rgb", description="Order of the colour channels the network sees.")
-    mean: tuple[float, float, float] = Field(
+    mean: tuple[GreyLevel, GreyLevel, GreyLevel] = Field(
         default=IMAGENET_MEAN, description="Subtracted from each channel, in grey levels (0 to 255)."
     )
     std: tuple[Positive, Positive, Positive] = Field(
@@ -90,7 +93,7 @@ class SegmenterPreprocess(PreprocessConfig):
         "input's height and width, whatever its own.",
     )
     color: Literal["rgb", "bgr"] = Field(default="rgb", description="Order of the colour channels the network sees.")
-    mean: tuple[float, float, float] = Field(
+    mean: tuple[GreyLevel, GreyLevel, GreyLevel] = Field(
         default=IMAGENET_MEAN, description="Subtracted from each channel, in grey levels (0 to 255)."
     )
     std: tuple[Positive, Positive, Positive] = Field(
@@ -240,13 +243,13 @@ class DetectionPostprocess(Block):
         default=0.6,
         description="Of two boxes of a class with a higher IoU than this, the lower score is dropped.",
     )
-    max_detections: Count = Field(default=300, description="Most boxes kept in one picture.")
+    max_detections: MostListed = Field(default=300, description="Most boxes kept in one picture.")
 
 
 class ClassificationPostprocess(Block):
     """What the bundle does with the network's output."""
 
-    top_k: Count = Field(default=5, description="How many of the best classes an answer lists.")
+    top_k: MostListed = Field(default=5, description="How many of the best classes an answer lists.")
 
 
 class SegmentationPostprocess(Block):
@@ -274,10 +277,16 @@ class ClassificationLoss(Block):
     )
 
 
+if TYPE_CHECKING:
+    PixelLoss: TypeAlias = str
+else:
+    PixelLoss = Literal[tuple(LOSSES["segmentation"])]
+
+
 class SegmentationLoss(Block):
     """What the training of a segmentation network minimises: a loss of pixels plus Dice."""
 
-    kind: Literal["ce", "bce", "focal"] = Field(
+    kind: PixelLoss = Field(
         default="ce",
         description="Loss of pixels: ce compares the classes with each other, bce judges each alone, focal lets easy "
         "pixels weigh less.",

@@ -1,11 +1,10 @@
-"""The one table of pictures and labels, and the list of formats that can be read into it.
+"""The one table of pictures and labels, and the call that reads any format into it.
 
 It holds no pixels: pictures are decoded where they are used.
 """
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,30 +14,11 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.config.registry import READERS as READERS
+from toolkit.config.registry import resolve
 from toolkit.errors import Fault, UserError, suggest
 
 SPLITS = ("train", "val", "test")
-
-# By task and format. A new format is one file with a function `read(data_config, seed, progress) -> Table`, and one
-# line here.
-READERS: dict[str, dict[str, str]] = {
-    "detection": {
-        "coco": "toolkit.data.coco:read",
-        "voc": "toolkit.data.voc:read",
-        "yolo": "toolkit.data.yolo:read",
-        "shapes": "toolkit.data.shapes:read_boxes",
-    },
-    "classification": {
-        "folders": "toolkit.data.folders:read",
-        "csv": "toolkit.data.csv_labels:read",
-        "shapes": "toolkit.data.shapes:read_labels",
-    },
-    "segmentation": {
-        "masks": "toolkit.data.masks:read",
-        "csv": "toolkit.data.csv_masks:read",
-        "shapes": "toolkit.data.shapes:read_masks",
-    },
-}
 
 # Called as progress(label, done, total) while a data set is drawn or checked, always from the calling thread.
 Progress = Callable[[str, int, int], None]
@@ -157,6 +137,5 @@ def load_table(config: Any, *, progress: Progress | None = None) -> Table[Any]:
     if name not in readers:
         known = ", ".join(readers)
         raise UserError(f"data.format: {name!r} is unknown; expected one of {known}{suggest(name, readers)}")
-    module, function = readers[name].split(":")
-    table: Table[Any] = getattr(importlib.import_module(module), function)(config.data, config.seed, progress)
+    table: Table[Any] = resolve(readers[name])(config.data, config.seed, progress)
     return table

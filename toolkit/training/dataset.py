@@ -33,19 +33,28 @@ class Batch(NamedTuple):
     indices: list[int]
 
 
-class PictureCache:
-    """Decoded pictures kept in memory up to a budget; the rest is decoded again each time."""
+def decode(sample: Sample) -> NDArray[np.uint8]:
+    """The sample's picture, RGB uint8 [H, W, 3]."""
+    image: NDArray[np.uint8] = images.decode(sample.path)
+    return image
 
-    def __init__(self, samples: Sequence[Sample], budget_mb: int) -> None:
+
+class PictureCache(Generic[Kind]):
+    """Decoded pictures (or masks) kept in memory up to a budget; the rest is decoded again each time."""
+
+    def __init__(
+        self, samples: Sequence[Kind], budget_mb: float, read: Callable[[Kind], NDArray[np.uint8]] = decode
+    ) -> None:
         self._samples = samples
         self._left = budget_mb * 2**20
+        self._read = read
         self._kept: dict[int, NDArray[np.uint8]] = {}
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         kept = self._kept.get(index)
         if kept is not None:
             return kept
-        image: NDArray[np.uint8] = images.decode(self._samples[index].path)
+        image = self._read(self._samples[index])
         if image.nbytes <= self._left:
             self._left -= image.nbytes
             self._kept[index] = image

@@ -10,19 +10,20 @@ from torch import Tensor
 
 import ops
 from ops import Placement
+from toolkit.config.registry import LOSSES, resolve
 from toolkit.data.mask_files import read_mask
 from toolkit.data.table import MaskSample, Sample, Table
 from toolkit.drawing import draw_segmentation
 from toolkit.errors import UserError, suggest
 from toolkit.evaluation.segmentation_metrics import SegmentationCounts, measure_segmentation
 from toolkit.evaluation.task import number
+from toolkit.preprocess import Preprocessing
 from toolkit.segmentation_result import background_of
-from toolkit.training.dataset import TrainingSet
+from toolkit.training.dataset import PictureCache, TrainingSet
 from toolkit.training.module import TaskModule
 from toolkit.training.plots import new_figure, plot_confusion
 from toolkit.training.run_folder import Run
 from toolkit.training.task import RGB, TrainingTask
-from zoo.segmentation_loss import segmentation_loss
 
 Mask = NDArray[np.uint8]
 IGNORED = 255  # in a mask: not labelled, counts neither way
@@ -31,8 +32,14 @@ IGNORED = 255  # in a mask: not labelled, counts neither way
 class SegmentationSet(TrainingSet[MaskSample]):
     """Pictures with a class for each pixel, cropped and changed by the albumentations list."""
 
+    def __init__(self, table: Table[MaskSample], config: Any, preprocessing: Preprocessing) -> None:
+        super().__init__(table, config, preprocessing)
+        # A mask has a third of its picture's bytes, so both have room for the same number.
+        self.pictures = PictureCache(table.samples, config.data.cache_mb * 3 / 4)
+        self.masks = PictureCache(table.samples, config.data.cache_mb / 4, read_mask)
+
     def example(self, epoch: int, index: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], Mask]:
-        image, mask = self.pictures[index], self.masks(index)
+        image, mask = self.pictures[index], self.masks[index]
         crop = self.config.augment.crop_to_labels
         if rng.random() < crop.probability:
             rows, columns = labelled_part(mask, crop.margin, rng)
@@ -40,13 +47,6 @@ class SegmentationSet(TrainingSet[MaskSample]):
         done = self.albumentations(int(rng.integers(2**31)), image=image, mask=mask)
         pixels, placement = self.preprocessing.apply(done["image"])
         return pixels, place_mask(np.asarray(done["mask"]), placement, self.preprocessing.input_size)
-
-    def masks(self, index: int) -> Mask:
-        """The mask of a picture; read once."""
-        kept: dict[int, Mask] = self.__dict__.setdefault("_masks", {})
-        if index not in kept:
-            kept[index] = read_mask(self.table.samples[index])
-        return kept[index]
 
 
 def labelled_part(mask: Mask, margin: tuple[float, float], rng: np.random.Generator) -> tuple[slice, slice]:
@@ -75,16 +75,12 @@ def place_mask(mask: Mask, placement: Placement, size: tuple[int, int]) -> Mask:
 class SegmentationModule(TaskModule):
     """A segmentation network in training."""
 
+    def prepare(self, training: Table[MaskSample]) -> None:
+        self.minimised = resolve(LOSSES["segmentation"][self.config.loss.kind])
+
     def loss(self, raw: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        settings = self.config.loss
-        return segmentation_loss(
-            raw,
-            targets,
-            ignore=IGNORED,
-            dice_weight=settings.dice_weight,
-            class_weights=settings.class_weights,
-            kind=settings.kind,
-        )
+        parts: dict[str, Tensor] = self.minimised(raw, targets, ignore=IGNORED, **self.config.loss.model_dump())
+        return parts
 
     def answer(self, raw: NDArray[np.float32], placement: Placement, index: int) -> Mask:
         size = self.validation.samples[index].size
@@ -137,6 +133,9 @@ def check(config: Any, table: Table[MaskSample]) -> None:
             f"loss.class_weights: expected {len(names)} numbers, for {', '.join(names)}; got {len(weights)}"
         )
     for region, parts in config.postprocess.regions.items():
+        if not parts or len(set(parts)) < len(parts):
+            told = ", ".join(parts) or "none"
+            raise UserError(f"postprocess.regions.{region}: expected one or more different classes, got {told}")
         for part in parts:
             if part not in names:
                 raise UserError(

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_bundle import COLOURS, MAKERS, REGIONS, WARM, flat
 
 from toolkit.cli.main import main
 
@@ -32,15 +33,23 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     return call
 
 
+@pytest.fixture(scope="module")
+def huge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small file that would be a very large picture; making it takes a second."""
+    path = tmp_path_factory.mktemp("huge") / "huge.png"
+    Image.new("1", (20000, 20000)).save(path)
+    return path
+
+
 @pytest.fixture
-def files(tmp_path: Path, tiny_bundle: Path) -> Path:
+def files(tmp_path: Path, tiny_bundle: Path, huge: Path) -> Path:
     """Good and bad inputs in the working directory."""
     Image.fromarray(np.full((40, 50, 3), (200, 60, 40), np.uint8)).save(tmp_path / "good.jpg", quality=95)
     good = (tmp_path / "good.jpg").read_bytes()
     (tmp_path / "broken.jpg").write_bytes(good[: len(good) // 2])
     (tmp_path / "empty.jpg").write_bytes(b"")
     (tmp_path / "text.jpg").write_text("this is no picture")
-    Image.new("1", (20000, 20000)).save(tmp_path / "huge.png")
+    (tmp_path / "huge.png").symlink_to(huge)
     (tmp_path / "hollow").mkdir()
     shutil.copytree(tiny_bundle, tmp_path / "tampered")
     model = tmp_path / "tampered/model.onnx"
@@ -69,6 +78,13 @@ def files(tmp_path: Path, tiny_bundle: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A tiny bundle of each task."""
+    folder = tmp_path_factory.mktemp("bundles")
+    return {task: maker(folder / task) for task, maker in MAKERS.items()}
+
+
 MISTAKES = [
     ("train unknown_key.yaml", "unknown_key.yaml:5: model.nmae: unknown key; did you mean 'name'?"),
     ("train wrong_type.yaml", "wrong_type.yaml:6: train.epochs: expected a whole number"),
@@ -88,18 +104,33 @@ MISTAKES = [
     ("predict {tiny} good.jpg --device tpu", "device 'tpu': expected one of auto, cpu, cuda"),
     ("predict {tiny} good.jpg --batch-size 0", "batch_size"),
     ("predict set good.jpg", "set is there but is no bundle"),
+    ("predict {classification} good.jpg --score-threshold 0.5", "this model takes top_k, not score_threshold"),
+    ("predict {segmentation} good.jpg --top-k 2", "top_k: this model takes no options"),
+    ("predict {detection} good.jpg --top-k 2", "takes score_threshold and iou_threshold and max_detections, not top_k"),
+    ("predict {classification} good.jpg --top-k 0", "top_k: expected an integer from 1 to 100000, got 0"),
+    ("predict {segmentation} good.jpg --explain", "only classifiers have a heat map of the evidence"),
+    ("train quickstart task=clasification", "did you mean 'classification'?"),
+    ("train quickstart task=classification", "everything else here is for 'detection', not for 'classification'"),
+    ("train classification data.root=set", "train and val need a picture each"),  # one picture, in a folder "images"
+    ("train classification model.name=unet data.root=set", "'unet', which belongs to task 'segmentation'"),
+    ("train segmentation data.root=set", "data.classes: required key"),
+    ("train segmentation data.root=set data.classes=[background]", "expected at least 2 in the list"),
+    ("train segmentation data.root=set data.classes=[a,b] loss.kind=dice", "expected 'ce', 'bce' or 'focal'"),
     ("serve tampered", "model.onnx does not match its recorded SHA-256"),
     ("export {tiny}", "--to"),
     ("export {tiny} postprocess.score_threshold=0.5 --to x", "only a run can be exported anew"),
     ("evaluate {tiny}", "--config"),
     ("config explain train.epoch", "did you mean 'train.epochs'?"),
+    ("config explain loss.smothing", "did you mean 'loss.smoothing'?"),
     ("data check none.yaml", "annotations.json"),
 ]
 
 
 @pytest.mark.parametrize(("command", "sentence"), MISTAKES, ids=[row[0] for row in MISTAKES])
-def test_a_mistake_is_one_sentence(run, files: Path, tiny_bundle: Path, command: str, sentence: str) -> None:  # type: ignore[no-untyped-def]
-    code, out, err = run(*command.format(tiny=tiny_bundle).split())
+def test_a_mistake_is_one_sentence(  # type: ignore[no-untyped-def]
+    run, files: Path, tiny_bundle: Path, bundles: dict[str, Path], command: str, sentence: str
+) -> None:
+    code, out, err = run(*command.format(tiny=tiny_bundle, **bundles).split())
     assert code == 2, err
     assert out == ""
     assert err.startswith("error: ")
@@ -138,6 +169,46 @@ def test_json_lines(run, files: Path, tiny_bundle: Path) -> None:  # type: ignor
     assert "error" in lines[1]
 
 
+@pytest.mark.parametrize(
+    ("task", "said", "key"),
+    [
+        ("detection", "warm.png: 1 warm", "boxes"),
+        ("classification", f"warm.png: {COLOURS[0]}", "probabilities"),
+        ("segmentation", f"warm.png: {REGIONS[1]} 100.0 %", "masks"),
+    ],
+)
+def test_a_bundle_of_each_task_predicts(  # type: ignore[no-untyped-def]
+    run, tmp_path: Path, bundles: dict[str, Path], task: str, said: str, key: str
+) -> None:
+    Image.fromarray(flat(WARM)).save(tmp_path / "warm.png")
+    code, out, err = run("predict", str(bundles[task]), "warm.png", "--save", "out")
+    assert (code, err) == (0, "")
+    assert out.startswith(said)
+    assert Image.open(tmp_path / "out/warm.png").size == (64, 64)
+    code, out, _ = run("predict", str(bundles[task]), "warm.png", "--json")
+    assert code == 0
+    assert key in json.loads(out)
+
+
+def test_a_heat_map_is_drawn_where_it_is_asked_for(run, files: Path, bundles: dict[str, Path]) -> None:  # type: ignore[no-untyped-def]
+    for folder, options in (("plain", ()), ("explained", ("--explain",))):
+        assert run("predict", str(bundles["classification"]), "good.jpg", "--save", folder, *options)[0] == 0
+    plain, explained = (np.asarray(Image.open(files / folder / "good.jpg")) for folder in ("plain", "explained"))
+    assert (plain != explained).any()
+
+
+@pytest.mark.parametrize("task", ["detection", "classification", "segmentation"])
+def test_a_run_is_evaluated(run, quick_runs, task: str) -> None:  # type: ignore[no-untyped-def]
+    path = quick_runs(task)
+    metrics = (path / "metrics.json").read_text(encoding="utf-8")
+    code, out, err = run("evaluate", str(path), "--json")
+    assert (code, out) == (0, metrics), err
+    code, out, _ = run("evaluate", str(path))
+    word = {"detection": "AP50", "classification": "macro-F1", "segmentation": "Dice"}[task]
+    assert code == 0
+    assert word in out
+
+
 def test_two_pictures_of_one_name_are_both_saved(run, files: Path, tiny_bundle: Path) -> None:  # type: ignore[no-untyped-def]
     (files / "album").mkdir()
     shutil.copy(files / "good.jpg", files / "album/good.jpg")
@@ -160,8 +231,11 @@ def test_a_port_in_use(run, tiny_bundle: Path) -> None:  # type: ignore[no-untyp
     [
         ("--version", ["0.1.0"]),
         ("--help", ["train", "predict", "serve", "export", "evaluate"]),
-        ("zoo", ["mask_detection 1.0.0", "AP50"]),
+        ("zoo", ["mask_detection 1.0.0: detection", "AP50"]),
         ("config explain train.epochs", ["train.epochs", "50"]),
+        ("config explain task", ["detection", "classification", "segmentation"]),
+        ("config explain model.name", ["yolox_nano", "mobilenet_v2", "unet"]),
+        ("config explain postprocess.regions", ["segmentation"]),
         ("config show quickstart train.epochs=3", ["epochs: 3", "optimizer:"]),
         ("config schema", ['"$schema"', "yolox_nano"]),
         ("doctor", ["toolkit 0.1.0", "onnxruntime", "kernel cache", "mask_detection"]),

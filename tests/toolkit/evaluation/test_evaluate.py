@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,8 +74,17 @@ def test_data_of_other_classes_is_refused(task: str, quick_runs: Runs) -> None:
     run = quick_runs(task)
     table = load_table(load_config(run / "config.yaml").config)
     renamed = type(table)(tuple(reversed(table.class_names)), table.samples)
-    with pytest.raises(UserError, match="list the bundle's names in data.classes, in its order"):
+    with pytest.raises(UserError, match=r"list the bundle's names in data\.classes, in its order"):
         measure(load(run, "cpu"), renamed, "val")
+
+
+def test_only_detectors_need_pycocotools(quick_runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that holds the base install can measure a classifier."""
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    for task in ("classification", "segmentation"):
+        assert toolkit.evaluate(quick_runs(task)) == shipped(quick_runs(task))
+    with pytest.raises(UserError, match=r"evaluation needs pycocotools: install them with pip install"):
+        toolkit.evaluate(quick_runs("detection"))
 
 
 def test_progress_is_told_picture_by_picture(quick_runs: Runs) -> None:

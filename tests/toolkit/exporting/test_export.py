@@ -45,7 +45,7 @@ def test_a_swapped_colour_order_leaves_no_bundle(task: str, copy_of: Runs) -> No
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_an_export_of_the_same_network_measures_and_answers_the_same(task: str, copy_of: Runs, quick_runs: Runs) -> None:
+def test_the_same_network_measures_and_answers_the_same(task: str, copy_of: Runs, quick_runs: Runs) -> None:
     run = copy_of(task)
     export_to(run, again=True)
     for name in ("metrics.json", "golden/expected.json", "golden/0.png"):

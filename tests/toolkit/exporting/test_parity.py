@@ -1,4 +1,4 @@
-"""The parity check of each task: both sides agree, every way of differing is refused by its stage, near-ties are not."""
+"""The parity check of each task: what differs is refused by its stage, near-ties are listed, all else agrees."""
 
 from __future__ import annotations
 

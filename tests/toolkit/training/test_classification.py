@@ -107,7 +107,9 @@ def test_alpha_says_how_evenly_the_shares_are_drawn(mix: str, colours: Path) -> 
     evenness = []
     for alpha in (0.2, 1.0, 8.0):
         data = training_set(colours, f"augment.{mix}={{probability: 1.0, alpha: {alpha}}}")
-        shares = [data[epoch, index][1][data.table.samples[index].class_id] for epoch in range(10) for index in range(12)]
+        shares = [
+            data[epoch, index][1][data.table.samples[index].class_id] for epoch in range(10) for index in range(12)
+        ]
         evenness.append(np.mean([min(share, 1 - share) for share in shares]))
     assert evenness[0] < evenness[1] < evenness[2]
 
@@ -134,7 +136,7 @@ def test_held_out_pictures_do_not_weigh() -> None:
     assert module.weights == pytest.approx([4 / 6, 4 / 3, 4 / 3])
 
 
-def expected_loss(logits: np.ndarray, target: np.ndarray, weights: list[float], smoothing: float, gamma: float) -> float:
+def plain_loss(logits: np.ndarray, target: np.ndarray, weights: list[float], smoothing: float, gamma: float) -> float:
     powers = np.exp(logits - logits.max(1, keepdims=True))
     p = powers / powers.sum(1, keepdims=True)
     spread = target * (1 - smoothing) + smoothing / target.shape[1]
@@ -160,7 +162,7 @@ def test_the_config_reaches_the_loss(overrides: list[str], weights: list, smooth
     rng = np.random.default_rng(0)
     logits, target = rng.normal(0, 2, (5, 3)), rng.dirichlet(np.ones(3), 5)
     parts = module.loss(torch.from_numpy(logits), torch.from_numpy(target))
-    assert parts["loss"].item() == pytest.approx(expected_loss(logits, target, weights, smoothing, gamma), rel=1e-6)
+    assert parts["loss"].item() == pytest.approx(plain_loss(logits, target, weights, smoothing, gamma), rel=1e-6)
     assert set(parts) >= set(TASK.parts)
 
 

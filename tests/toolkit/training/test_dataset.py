@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,14 @@ def arrays(target: Any) -> Iterator[np.ndarray]:
 def same(one: Any, other: Any) -> bool:
     pairs = list(zip(arrays(one), arrays(other), strict=True))
     return bool(pairs) and all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workers_that_start_quickly() -> None:
+    """Each worker would import torch and Lightning anew; the process that they are forked from has them already."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(
+        ["torch", "albumentations", *(f"toolkit.training.{task}" for task in TASKS)]
+    )
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -45,7 +45,7 @@ def found(boxes: list[list[float]], scores: list[float], classes: list[int]) -> 
 
 
 @pytest.mark.parametrize(
-    ("answer", "AP50"),
+    ("answer", "found_at_half"),
     [
         (found([A, B], [0.9, 0.8], [0, 1]), 1.0),
         (found([A], [0.9], [0]), 0.5),
@@ -53,10 +53,10 @@ def found(boxes: list[list[float]], scores: list[float], classes: list[int]) -> 
         (found([], [], []), 0.0),
     ],
 )
-def test_validation_numbers(answer: Detections, AP50: float) -> None:
+def test_validation_numbers(answer: Detections, found_at_half: float) -> None:
     module = DetectionModule(nn.Identity(), CONFIG, TRUTH, TRUTH)
     numbers = module.numbers([answer, found([], [], [])])
-    assert numbers["AP50"] == pytest.approx(AP50)
+    assert numbers["AP50"] == pytest.approx(found_at_half)
     assert tuple(numbers) == TASK.numbers
 
 

@@ -102,5 +102,7 @@ def test_results_of_a_run_without_validations_are_drawn(tmp_path: Path) -> None:
 
 
 def test_a_confusion_matrix_takes_counts_of_pixels(tmp_path: Path) -> None:
-    plot_confusion([[12_345_678, 0], [15_000, 7]], ["background", "a long name of a class"], "pixels", tmp_path / "c.png")
+    plot_confusion(
+        [[12_345_678, 0], [15_000, 7]], ["background", "a long name of a class"], "pixels", tmp_path / "c.png"
+    )
     assert np.asarray(Image.open(tmp_path / "c.png").convert("RGB")).std() > 5

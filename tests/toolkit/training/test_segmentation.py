@@ -16,6 +16,7 @@ from PIL import Image
 import ops
 from toolkit.config import parse_config
 from toolkit.data import MaskSample, Table, load_table
+from toolkit.data.mask_files import read_mask
 from toolkit.errors import UserError
 from toolkit.evaluation.segmentation_metrics import SegmentationCounts, measure_segmentation
 from toolkit.preprocess import Preprocessing, middle
@@ -234,12 +235,14 @@ def test_a_crop_to_labels_keeps_all_that_is_labelled(coloured: Path) -> None:
             assert side.any()
 
 
-def test_a_mask_file_is_read_once(coloured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = config_of(root=coloured)
+@pytest.mark.parametrize(("budget_mb", "kept"), [(0, False), (64, True)])
+def test_masks_are_kept_within_the_budget(budget_mb: int, kept: bool, coloured: Path) -> None:
+    config = config_of(f"data.cache_mb={budget_mb}", root=coloured)
     data = SegmentationSet(load_table(config).subset("train"), config, preprocessing_of(config))
-    first = data[0, 2][1]
-    monkeypatch.setattr("toolkit.training.segmentation.read_mask", None)
-    np.testing.assert_array_equal(data[0, 2][1], first)
+    first = data.masks[2]
+    assert (data.masks[2] is first) == kept
+    assert (data.pictures[2] is data.pictures[2]) == kept
+    np.testing.assert_array_equal(data.masks[2], read_mask(data.table.samples[2]))
 
 
 def saved(folder: Path, mask: np.ndarray) -> MaskSample:
@@ -325,6 +328,11 @@ def test_a_config_that_fits_its_classes_passes(overrides: list[str], names: tupl
             "postprocess.regions={a: [warm], b: [tree]}",
             "postprocess.regions.b: no class is called 'tree'; the classes are background, warm, cold",
         ),
+        ("postprocess.regions={a: []}", "postprocess.regions.a: expected one or more different classes, got none"),
+        (
+            "postprocess.regions={a: [warm, warm]}",
+            "postprocess.regions.a: expected one or more different classes, got warm, warm",
+        ),
     ],
 )
 def test_a_config_that_speaks_of_other_classes_is_refused(override: str, sentence: str) -> None:
@@ -333,7 +341,9 @@ def test_a_config_that_speaks_of_other_classes_is_refused(override: str, sentenc
     assert str(caught.value) == sentence
 
 
-@pytest.mark.parametrize("overrides", [["loss.kind=ce"], ["loss.kind=focal", "loss.dice_weight=0.5"], ["loss.kind=bce"]])
+@pytest.mark.parametrize(
+    "overrides", [["loss.kind=ce"], ["loss.kind=focal", "loss.dice_weight=0.5"], ["loss.kind=bce"]]
+)
 def test_the_config_reaches_the_loss(overrides: list[str]) -> None:
     from zoo.segmentation_loss import segmentation_loss
 

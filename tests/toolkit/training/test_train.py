@@ -19,12 +19,12 @@ from PIL import Image
 import toolkit
 from toolkit.api import export_to, train_from
 from toolkit.config import load_config, parse_config
-from toolkit.config.tree import literals, places
+from toolkit.config.registry import NETWORKS
 from toolkit.data import load_table
 from toolkit.errors import DataFaults, UserError
 from toolkit.training.callbacks import ramped_average
 from toolkit.training.module import warmup_cosine
-from toolkit.training.network import NETWORKS, build_network
+from toolkit.training.network import build_network
 
 TASKS = ("detection", "classification", "segmentation")
 Runs = Callable[[str], Path]
@@ -52,7 +52,9 @@ def test_the_run_directory_holds(task: str, name: str, quick_runs: Runs) -> None
 def test_tensorboard_and_validation_pictures(task: str, quick_runs: Runs) -> None:
     run = quick_runs(task)
     assert list((run / "tensorboard").glob("events.*"))
-    held_out = [sample for sample in load_table(load_config(run / "config.yaml").config).samples if sample.split == "val"]
+    held_out = [
+        sample for sample in load_table(load_config(run / "config.yaml").config).samples if sample.split == "val"
+    ]
     pairs = sorted((run / "validation").glob("*.jpg"))
     assert len(pairs) == min(12, len(held_out))
     height, width = held_out[0].size
@@ -178,7 +180,7 @@ def test_start_weights_that_do_not_fit_stop_the_run(
 def test_a_config_that_does_not_fit_stops_the_run(
     task: str, override: str, sentence: str, quick_runs: Runs, quick_configs: dict[str, Path], tmp_path: Path
 ) -> None:
-    change = override.format(detector=quick_runs("detection"))
+    change = override.replace("{detector}", str(quick_runs("detection")))
     with pytest.raises(UserError) as caught:
         train_from(quick_configs[task], [change], run_dir=tmp_path / "run")
     assert sentence in str(caught.value)
@@ -231,10 +233,10 @@ def test_counters_are_copied_not_averaged() -> None:
     assert averaged[0].item() == 8
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS))
-def test_every_network_of_the_schema_can_be_built(name: str) -> None:
-    block = next(place.block for place in places(["model"]) if name in literals(place.block.model_fields["name"]))
-    assert build_network(block(name=name), 3).num_classes == 3  # type: ignore[call-arg]
+@pytest.mark.parametrize(("task", "name"), [(task, name) for task, names in NETWORKS.items() for name in names])
+def test_every_network_of_the_schema_can_be_built(task: str, name: str) -> None:
+    config = parse_config(f"name: x\ntask: {task}\ndata: {{format: shapes}}\nmodel: {{name: {name}}}\n").config
+    assert build_network(config.model, 3).num_classes == 3
 
 
 @pytest.mark.parametrize(
