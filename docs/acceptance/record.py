@@ -2,7 +2,8 @@
 
     python docs/acceptance/record.py [NAME ...]        (all, without a name)
 
-NAME.sh holds the commands, NAME.txt receives them with what they printed (both streams), exit code and duration. They run in an empty folder after inputs.sh, which makes what several of them need. A script whose first line is
+NAME.sh holds the commands, NAME.txt receives them with what they printed (both streams), exit code and duration. They
+run in an empty folder after inputs.sh, which makes what several of them need. A script whose first line is
 "# needs: DATA" reads the training pictures under $DATA and is left out, and said so, where that is not set.
 """
 
