@@ -44,10 +44,10 @@ data:
   mask_columns: {{warm: warm, cold: cold}}
   group_column: patient
   classes: [background, warm, cold]
-model: {{name: unet, encoder: mobilenet_v2, input_size: [64, 64]}}
+model: {{name: unet, encoder: mobilenet_v2, input_size: [32, 64]}}
 augment: {{crop_to_labels: {{probability: 0.3}}, albumentations: [{{HorizontalFlip: {{p: 0.5}}}}]}}
 train:
-  {{epochs: 12, batch_size: 4, optimizer: {{name: adamw, lr: 5e-3}}, ema_decay: 0.9, validate_every: 6, device: cpu}}
+  {{epochs: 10, batch_size: 3, optimizer: {{name: adamw, lr: 5e-3}}, ema_decay: 0.9, validate_every: 5, device: cpu}}
 postprocess: {{regions: {{thing: [warm, cold]}}}}
 bundle: {{intended_use: Tests., licence: CC0-1.0}}
 """,
