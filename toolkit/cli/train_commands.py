@@ -46,7 +46,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Which split to measure on: train, val, test, or all.")] = "val",
     json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
 ) -> None:
-    """Measure a run or bundle on labelled pictures: COCO's numbers, per class, with intervals."""
+    """Measure a run or bundle on labelled pictures: the task's numbers, per class, with intervals."""
     from toolkit import api
     from toolkit.evaluation.table import as_json, as_table
 

@@ -177,7 +177,8 @@ def _listing(document: Document, problems: Iterator[tuple[Key, str]]) -> str:
         source, path = document.source(key), ".".join(map(str, key))
         named = source.line is None and source.name.startswith(f"override {path}=")
         place = (source.line is None, source.name, source.line or 0)
-        found.append((place, f"{source}: {sentence}" if named else f"{source}: {path}: {sentence}"))
+        shown = path if path.isprintable() else path.encode("unicode_escape").decode()  # a fault is one line
+        found.append((place, f"{source}: {sentence}" if named else f"{source}: {shown}: {sentence}"))
     return "\n".join(line for _, line in sorted(found, key=lambda item: item[0]))
 
 

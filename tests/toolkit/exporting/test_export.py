@@ -13,6 +13,8 @@ import pytest
 import toolkit
 from toolkit.api import export_to
 from toolkit.bundle import Bundle
+from toolkit.config import load_config
+from toolkit.data import load_table
 from toolkit.errors import UserError
 from toolkit.inference import check_golden, load
 
@@ -70,7 +72,8 @@ def test_thresholds_and_words_can_be_changed_after_training(  # type: ignore[no-
     assert bundle.spec.licence == "MIT"
     if task == "segmentation":
         metrics = json.loads((run / "bundle/metrics.json").read_text(encoding="utf-8"))
-        assert metrics["regions"]["hot"] == metrics["per_class"]["warm"]
+        # Sums over one column and over several may differ in the last digit.
+        assert metrics["regions"]["hot"] == pytest.approx(metrics["per_class"]["warm"], rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -143,13 +146,12 @@ def test_the_bundle_knows_its_task(task: str, quick_runs: Runs) -> None:
 
 
 def test_a_classifiers_bundle_shows_where_it_looks(quick_runs: Runs) -> None:
-    model = load(quick_runs("classification"), "cpu")
-    picture = sorted((quick_runs("classification").parent.parent).rglob("images/000.jpg"))
-    content = picture[0] if picture else np.full((64, 64, 3), 128, np.uint8)
-    result = model.predict_one(content, explain=True)
+    run = quick_runs("classification")
+    model, path = load(run, "cpu"), load_table(load_config(run / "config.yaml").config).samples[0].path
+    result = model.predict_one(path, explain=True)
     assert result.class_activation is not None  # type: ignore[union-attr]
     assert result.class_activation.shape == (2, 2)  # type: ignore[union-attr]
-    batch, _ = model.preprocess([model.decode(content)()])
+    batch, _ = model.preprocess([model.decode(path)()])
     logits, maps = model.network(batch, explain=True)
     np.testing.assert_allclose(maps.mean((2, 3)), logits, atol=1e-4)
 
