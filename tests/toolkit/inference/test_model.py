@@ -187,6 +187,27 @@ def test_stages_one_by_one_are_the_whole(model: Model) -> None:
     assert not np.shares_memory(batch, again)
 
 
+def test_a_reused_input_holds_what_a_fresh_one_would(tiny_bundle: Path) -> None:
+    """Sizes that stay, change, come back or move to another place of the batch: no other picture's border is left."""
+    model = load(tiny_bundle, "cpu", threads=1)
+    random = np.random.default_rng(0)
+    wide, tall, square = (random.integers(0, 256, (*size, 3), np.uint8) for size in ((30, 60), (60, 30), (50, 50)))
+    for pictures in ([wide], [wide], [tall], [wide], [square, wide], [wide, tall], [tall, tall, wide], [wide]):
+        held, placements = model.preprocess(pictures, reuse=True)
+        fresh, expected = model.preprocess(pictures)
+        np.testing.assert_array_equal(held, fresh)
+        assert placements == expected
+
+
+def test_a_border_is_written_once_for_pictures_of_one_size(tiny_bundle: Path) -> None:
+    model = load(tiny_bundle, "cpu", threads=1)
+    picture = np.zeros((30, 60, 3), np.uint8)
+    first, _ = model.preprocess([picture], reuse=True)
+    first[0, :, -1, -1] = -7  # beside the picture: its border is trusted, not written again
+    second, _ = model.preprocess([picture], reuse=True)
+    assert second[0, :, -1, -1].tolist() == [-7] * 3
+
+
 def test_prediction_is_lazy_and_memory_stays_flat(model: Model) -> None:
     """Of 200 pictures only a few batches are ever alive, though every result is kept."""
     alive: set[int] = set()
