@@ -18,7 +18,7 @@ RULES: dict[str, dict[str, str]] = {
     r"cv2\.dnn\.|NMSBoxes|torchvision": {},
     r"blobFromImage": {},
     r"pickle|joblib|dill": {},
-    r"torch\.load\(": {"toolkit/exporting/export.py": "reads a checkpoint with weights_only=True"},
+    r"torch\.load\(": {"toolkit/training/weights.py": "reads a checkpoint with weights_only=True"},
     r"\beval\(|\bexec\(": {},
     r"yaml\.load\(": {"toolkit/bundle_spec.py": "with a safe loader that also refuses aliases"},
     r"except\s*:|except Exception\s*:\s*pass": {},
@@ -41,6 +41,6 @@ def test_nothing_is_done_twice(pattern: str) -> None:
 
 
 def test_the_checkpoint_is_read_as_weights_only() -> None:
-    calls = re.findall(r"torch\.load\(.*\)", code(ROOT / "toolkit/exporting/export.py"))
+    calls = re.findall(r"torch\.load\(.*\)", code(ROOT / "toolkit/training/weights.py"))
     assert calls
     assert all("weights_only=True" in call for call in calls)

@@ -48,6 +48,7 @@ def assemble(
             path=entry.path,
             name=name,
             size=scanned.size,
+            digest=scanned.digest,
             split=rows[name].split,
             group=rows[name].group,
             source=rows[name].source,

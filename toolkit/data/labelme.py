@@ -73,6 +73,9 @@ class OutlineSample(Sample):
         ids = [class_id for _, class_id in self.outlines if class_id != NOT_COUNTED]
         return np.bincount(np.array(ids, np.int64), minlength=classes)
 
+    def label_bytes(self, class_names: Sequence[str]) -> bytes:
+        return self.mask().tobytes()
+
     def mask(self) -> NDArray[np.uint8]:
         """Class ids uint8 [H,W]: what is outlined later lies on top, 0 elsewhere."""
         mask = np.zeros(self.size, np.uint8)

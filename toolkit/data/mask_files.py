@@ -6,6 +6,7 @@ bits is not stretched to 255.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 import zlib
@@ -119,8 +120,12 @@ def mask_table(
         if faults:
             return None, faults
         sound = [(cast(NDArray[np.uint8], layer), f.class_id) for layer, f in zip(layers, entry.labels, strict=True)]
-        pixels = np.bincount(lay_over(sound, size).ravel(), minlength=NOT_COUNTED + 1)[: len(class_names)]
-        return {"masks": tuple((file.path, file.class_id) for file in entry.labels), "pixels": pixels}, []
+        mask = lay_over(sound, size)
+        return {
+            "masks": tuple((file.path, file.class_id) for file in entry.labels),
+            "pixels": np.bincount(mask.ravel(), minlength=NOT_COUNTED + 1)[: len(class_names)],
+            "mask_digest": hashlib.sha256(mask.tobytes()).hexdigest(),
+        }, []
 
     remedy = "add masks that show it, or take it out of data.classes; 255 in a mask of class ids is not counted"
     needed = dict.fromkeys(class_names[1:], remedy)

@@ -5,8 +5,9 @@ It holds no pixels: pictures are decoded where they are used.
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -29,7 +30,8 @@ class Sample(ABC):
     """One picture and its labels.
 
     ``size`` is (height, width) after EXIF orientation. ``name`` is the file's name in the labels, ``group`` what must
-    stay together in one split, ``source`` where the picture came from ("" if not told).
+    stay together in one split, ``source`` where the picture came from ("" if not told), ``digest`` the SHA-256 of the
+    file's bytes in hexadecimal digits ("" if the reader of the format did not look).
     """
 
     path: Path
@@ -38,11 +40,16 @@ class Sample(ABC):
     split: str
     group: str
     source: str = ""
+    digest: str = ""
     unit: ClassVar[str]
 
     @abstractmethod
     def class_counts(self, classes: int) -> NDArray[np.int64]:
         """How often each class is in this picture, int64 [classes], in ``unit``."""
+
+    @abstractmethod
+    def label_bytes(self, class_names: Sequence[str]) -> bytes:
+        """The labels as bytes: for one list of class names they are equal exactly where the labels are."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -63,6 +70,10 @@ class BoxSample(Sample):
     def class_counts(self, classes: int) -> NDArray[np.int64]:
         return np.bincount(self.class_ids[~self.crowd], minlength=classes)
 
+    def label_bytes(self, class_names: Sequence[str]) -> bytes:
+        names = "\n".join(class_names[class_id] for class_id in self.class_ids).encode()
+        return b"".join((names, b"\0", self.boxes.tobytes(), self.crowd.tobytes(), self.areas.tobytes()))
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LabelSample(Sample):
@@ -74,21 +85,32 @@ class LabelSample(Sample):
     def class_counts(self, classes: int) -> NDArray[np.int64]:
         return np.bincount([self.class_id], minlength=classes)
 
+    def label_bytes(self, class_names: Sequence[str]) -> bytes:
+        return class_names[self.class_id].encode()
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MaskSample(Sample):
     """A picture whose every pixel has a class.
 
     ``masks`` are PNG files of the picture's size, each with the class that its pixels other than 0 belong to (a later
-    file lies on top), or with None where its pixels are the class ids. ``pixels`` int64 [C] counts each class's.
+    file lies on top), or with None where its pixels are the class ids. ``pixels`` int64 [C] counts each class's;
+    ``mask_digest`` is the SHA-256 of the class ids of all pixels in hexadecimal digits ("" if nobody looked).
     """
 
     masks: tuple[tuple[Path, int | None], ...]
     pixels: NDArray[np.int64]
+    mask_digest: str = ""
     unit: ClassVar[str] = "pixels"
 
     def class_counts(self, classes: int) -> NDArray[np.int64]:
         return self.pixels
+
+    def label_bytes(self, class_names: Sequence[str]) -> bytes:
+        if self.mask_digest:
+            return self.mask_digest.encode()
+        files = (f"{hashlib.sha256(path.read_bytes()).hexdigest()} {class_id}" for path, class_id in self.masks)
+        return "\n".join(files).encode()
 
 
 Kind = TypeVar("Kind", bound=Sample, covariant=True)

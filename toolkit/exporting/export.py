@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import toolkit
 from toolkit.bundle import BundleSpec, Provenance, write_bundle
 from toolkit.bundle_spec import make_spec
@@ -27,6 +25,7 @@ from toolkit.inference.model import Model
 from toolkit.training.network import build_network, preprocessing_of
 from toolkit.training.run_folder import Run, write_json
 from toolkit.training.task import training_task
+from toolkit.training.weights import network_weights, read_checkpoint
 
 log = logging.getLogger("toolkit")
 
@@ -79,11 +78,8 @@ def _check_overrides(overrides: Sequence[str]) -> None:
 
 
 def _trained_network(run: Run, config: CommonConfig, table: Table[Any]) -> Any:
-    checkpoint = torch.load(run.checkpoint, map_location="cpu", weights_only=True)
-    prefix = "network."
-    state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     network = build_network(config.model, len(table.class_names))
-    network.load_state_dict(state)
+    network.load_state_dict(network_weights(read_checkpoint(run.checkpoint)))
     return network.eval()
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import hashlib
 import json
 import os
 import platform
@@ -16,7 +19,10 @@ from toolkit.config.load import LoadedConfig, load_config
 from toolkit.errors import UserError
 
 CONFIG, BEST, LAST = "config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt"
+RECORD, DATA, RESULTS = "run.json", "data.csv", "results.csv"
 RUNS = Path("runs")
+SHORT = 16  # hexadecimal digits of a SHA-256 that tell two things apart for a person
+SOURCES, HOUSES = Path(__file__).parents[2], ("ops", "toolkit", "zoo")
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,20 @@ class Run:
             if (self.path / name).is_file():
                 return self.path / name
         raise UserError(f"{self.path}: no checkpoint in it; the training stopped before the first one was written")
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs ``results.csv`` tells of."""
+        rows = self.results()
+        return int(rows[-1]["epoch"]) if rows else 0
+
+    def results(self) -> list[dict[str, str]]:
+        """The rows of ``results.csv``, one an epoch; none before the first epoch has ended."""
+        path = self.path / RESULTS
+        if not path.is_file():
+            return []
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
 
     def config(self, overrides: tuple[str, ...] = ()) -> LoadedConfig:
         """The resolved config that the run was started with."""
@@ -94,8 +114,31 @@ def environment() -> dict[str, Any]:
         "command": sys.argv,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
+        "processor": _processor(),
         "cores": os.cpu_count(),
         "packages": versions,
-        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "code": _code(),
+        "started": now(),
     }
+
+
+def now() -> str:
+    """The time as a run writes it down: ISO 8601 with seconds and the zone."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def _processor() -> str:
+    """The processor's model, which kernels and so the last bits of a result depend on."""
+    with contextlib.suppress(OSError):  # other systems than Linux
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _code() -> str:
+    """A hash of the sources: in a clone they change without a new version."""
+    digest = hashlib.sha256()
+    for path in sorted(path for house in HOUSES for path in (SOURCES / house).rglob("*.py")):
+        digest.update(f"{path.relative_to(SOURCES).as_posix()}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:SHORT]

@@ -45,13 +45,15 @@ def train(
     import numba
     import torch
 
+    from toolkit.training.record import recorded
+
     if config.train.device == "cuda" and not torch.cuda.is_available():
         raise UserError("train.device=cuda: torch finds no CUDA device; use train.device=auto or cpu")
     table = load_table(config, progress=progress)
     task = training_task(config.task)
     task.check(config, table)
     run = create_run(loaded, run_dir)
-    with _log_to(run.path / "train.log"):
+    with _log_to(run.path / "train.log"), recorded(run, config, table):
         log.info("run directory %s", run)
         for fault in table.skipped:
             log.warning("left out: %s", fault)

@@ -1,0 +1,62 @@
+"""What a run writes down about itself, ``run.json`` and ``data.csv``, so that two runs can be compared."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from toolkit.config.schema import CommonConfig
+from toolkit.data.fingerprint import fingerprint, write_fingerprint
+from toolkit.data.table import Table
+from toolkit.training.run_folder import BEST, DATA, LAST, RECORD, Run, now, write_json
+from toolkit.training.start_weights import read_tensors
+from toolkit.training.weights import network_weights, read_checkpoint, weights_sha256
+
+
+@contextlib.contextmanager
+def recorded(run: Run, config: CommonConfig, table: Table[Any]) -> Iterator[None]:
+    """Write the run's record before the block, and how it ended after it, unless the block raised.
+
+    A run that goes on after a stop keeps the time of its first start and adds each later one. Raises ``UserError``
+    where the start weights are not there.
+    """
+    path = run.path / RECORD
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    record = {
+        "started": before.get("started", now()),
+        "resumed": [*before["resumed"], now()] if before else [],
+        "ended": None,
+        "seed": config.seed,
+        "device": _device(config.train.device),
+        "threads": config.train.threads or torch.get_num_threads(),
+        "classes": list(table.class_names),
+        "start_weights": weights_sha256(read_tensors(config.model.init)) if config.model.init else None,
+    }
+    write_json(path, record)
+    write_fingerprint(run.path / DATA, fingerprint(table))
+    yield
+    weights = checkpoint_hashes(run)
+    steps = max(each["steps"] for each in weights.values())
+    write_json(path, record | {"ended": now(), "epochs": run.epochs, "steps": steps, "weights": weights})
+
+
+def checkpoint_hashes(run: Run) -> dict[str, dict[str, Any]]:
+    """Of the best and the last checkpoint, as far as they are there: the steps taken and the weights' SHA-256."""
+    found = {}
+    for name, file in (("best", BEST), ("last", LAST)):
+        if (run.path / file).is_file():
+            checkpoint = read_checkpoint(run.path / file)
+            found[name] = {"steps": checkpoint["global_step"], "sha256": weights_sha256(network_weights(checkpoint))}
+    return found
+
+
+def _device(wanted: str) -> str:
+    """The device that the trainer takes, with its name where there are several kinds."""
+    accelerator = None if wanted == "cpu" else torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        return "cpu"
+    return torch.cuda.get_device_name() if accelerator.type == "cuda" else accelerator.type
