@@ -2,15 +2,16 @@
 PYTHON ?= python3
 VENV := .venv
 BASE := .venv-base
+PTX := .venv-ptx
 BIN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export NO_ALBUMENTATIONS_UPDATE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := all
-.PHONY: all env demo test lint types unit base-tests test-system format licences wheel clean
+.PHONY: all env demo test lint types unit twins test-gpu test-system format licences wheel clean
 
-all: env $(BASE)/.done  ## both environments
+all: env $(BASE)/.done $(PTX)/.done  ## all environments
 
 env: $(VENV)/.done
 
@@ -31,10 +32,17 @@ $(BASE)/.done: pyproject.toml constraints.txt $(SOURCES) | $(VENV)/.done
 	$(BASE)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/*.whl
 	touch $@
 
+# numba-cuda and the parts of CUDA that compile to PTX: no GPU needed, and nothing else is installed beside the tests.
+$(PTX)/.done: constraints.txt constraints-ptx.txt | $(VENV)/.done
+	test -x $(PTX)/bin/python || $(PYTHON) -m venv $(PTX)
+	$(PTX)/bin/python -m pip install --quiet --constraint constraints.txt --constraint constraints-ptx.txt \
+		'numba-cuda[cu13]' numba numpy pytest pytest-timeout
+	touch $@
+
 demo: env  ## the main job, offline: predict, train, evaluate, export, serve
 	$(BIN)/toolkit demo --out runs/demo
 
-test: lint types unit
+test: lint types unit twins
 
 lint: env
 	$(BIN)/ruff check .
@@ -44,7 +52,15 @@ types: env
 	$(BIN)/mypy
 
 unit: env $(BASE)/.done  ## everything but the tests that need Debian packages
-	$(BIN)/python -m pytest tests --ignore=tests/system --durations=10
+	$(BIN)/python -m pytest tests --ignore=tests/system --ignore=tests/ops/ptx --durations=10
+
+# Each in a process of its own: the simulator is chosen when numba is imported, and PTX cannot be made under it.
+twins: env $(PTX)/.done  ## the CUDA twins without a GPU: in numba's simulator, and as PTX
+	NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest tests/ops/cuda --confcutdir=tests/ops/cuda
+	PYTHONPATH=. $(PTX)/bin/python -m pytest tests/ops/ptx --confcutdir=tests/ops/ptx
+
+test-gpu:  ## the same tests on a GPU; needs numba-cuda
+	TOOLKIT_GPU=1 $(BIN)/python -m pytest tests/ops/cuda --confcutdir=tests/ops/cuda
 
 test-system: env $(BASE)/.done  ## needs the packages of system-packages.txt
 	$(BIN)/python -m pytest tests/system
@@ -62,4 +78,4 @@ wheel: env
 	$(BIN)/python -m build --wheel --no-isolation
 
 clean:
-	rm -rf $(VENV) $(BASE) dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(BASE) $(PTX) dist build .pytest_cache .mypy_cache .ruff_cache

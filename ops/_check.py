@@ -14,6 +14,8 @@ def describe(value: Any) -> str:
     """Name a value by type, dtype and shape."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} array of shape {value.shape}"
+    if hasattr(value, "__cuda_ndarray__"):
+        return f"{value.dtype} device array of shape {tuple(value.shape)}"
     return f"{type(value).__name__} {value!r}"[:120]
 
 
@@ -27,14 +29,19 @@ def host_array(value: Any, name: str, dtype: Any, shape: Shape) -> NDArray[Any]:
         wanted = _expected(dtype, shape)
         raise TypeError(f"{name}: expected a {wanted} in host memory, got a device array; copy it to the host first")
     array = np.asarray(value)
+    check_array(array, name, dtype, shape)
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+
+
+def check_array(array: Any, name: str, dtype: Any, shape: Shape) -> None:
+    """Raise ``TypeError`` unless the array, of whatever memory, has this dtype, ``ValueError`` unless this shape."""
     if array.dtype != dtype:
         raise TypeError(f"{name}: expected a {_expected(dtype, shape)}, got {describe(array)}; convert it with .astype")
-    fits = array.ndim == len(shape) and all(
+    fits = len(array.shape) == len(shape) and all(
         isinstance(want, str) or have == want for have, want in zip(array.shape, shape, strict=True)
     )
     if not fits:
         raise ValueError(f"{name}: expected a {_expected(dtype, shape)}, got {describe(array)}")
-    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
 
 def _expected(dtype: Any, shape: Shape) -> str:
@@ -60,11 +67,12 @@ def output_array(out: Any, dtype: Any, shape: tuple[int, ...], name: str = "out"
     if out is None:
         return np.empty(shape, dtype)
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"{name}: expected {_writable(dtype, shape)}, got {describe(out)}")
+        raise TypeError(f"{name}: expected {writable(dtype, shape)}, got {describe(out)}")
     if out.dtype != dtype or out.shape != shape or not out.flags.c_contiguous or not out.flags.writeable:
-        raise ValueError(f"{name}: expected {_writable(dtype, shape)}, got {describe(out)}")
+        raise ValueError(f"{name}: expected {writable(dtype, shape)}, got {describe(out)}")
     return out
 
 
-def _writable(dtype: Any, shape: tuple[int, ...]) -> str:
+def writable(dtype: Any, shape: tuple[int, ...]) -> str:
+    """Say what an array to write into must be."""
     return f"a writable C-contiguous {np.dtype(dtype).name} array of shape {shape}"

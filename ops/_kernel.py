@@ -6,14 +6,20 @@ A kernel has one explicit signature, so read-only and writable arrays share one 
 
 from __future__ import annotations
 
+import ast
+import functools
+import hashlib
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import CodeType
 from typing import Any, ClassVar
 
 import numba
+from numba.core.caching import NullCache
+from numba.core.dispatcher import Dispatcher
 
 _forked = False
 
@@ -65,7 +71,7 @@ class Kernel:
                     "parallel": self.parallel,
                 }
                 dispatcher = numba.njit(**options)(self.function)
-                _stamp_with_the_package(dispatcher)
+                stamp_with_sources(dispatcher)
                 dispatcher.compile(self.signature)
                 # Else a call with writable arrays would compile a second version, which the first can serve.
                 dispatcher.disable_compile()
@@ -76,15 +82,70 @@ class Kernel:
         return (self._compiled or self.compile())(*arguments)
 
 
-def _stamp_with_the_package(dispatcher: Any) -> None:
-    """Make the cached machine code depend on every file of `ops`.
+def helpers_of(function: Callable[..., Any]) -> list[Any]:
+    """The compiled functions that a kernel calls, and those that they call, each once."""
+    found: list[Any] = []
+    functions = [function]
+    while functions:
+        current = functions.pop()
+        for name in _names(current.__code__):
+            value = current.__globals__.get(name)
+            if isinstance(value, Dispatcher) and value not in found:
+                found.append(value)
+                functions.append(value.py_func)
+    return found
 
-    numba looks at the kernel's own file only, so a kernel that calls a function of another file would keep running the
-    old one after that was edited or upgraded.
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def stamp_with_sources(dispatcher: Any) -> None:
+    """Make the cached machine code depend on the files that it is made of: its own, and those of `ops` it imports.
+
+    numba looks at the function's own file only, so a kernel that calls a function of another file would keep running
+    the old one after that was edited or upgraded. The stamp is of what the files say: neither a checkout nor another
+    operator's edit makes a kernel compile anew.
     """
-    files = [path.stat() for path in Path(__file__).parent.glob("*.py")]
-    stamp = (max(file.st_mtime for file in files), sum(file.st_size for file in files))
-    dispatcher._cache._cache_file._source_stamp = stamp
+    for each in (dispatcher, *helpers_of(dispatcher.py_func)):
+        if not isinstance(each._cache, NullCache):
+            each._cache._cache_file._source_stamp = source_stamp(Path(each.py_func.__code__.co_filename))
+
+
+@functools.cache
+def source_stamp(path: Path) -> str:
+    """A digest of a file and of all files of `ops` that it imports, directly or not."""
+    digest = hashlib.sha256()
+    for source in sorted(_sources(path)):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def _sources(path: Path) -> set[Path]:
+    found: set[Path] = set()
+    pending = {path}
+    while pending:
+        source = pending.pop()
+        found.add(source)
+        pending |= _imported(source) - found
+    return found
+
+
+@functools.cache
+def _imported(path: Path) -> frozenset[Path]:
+    """The files of `ops` that a file imports; their package's own file holds no code that is compiled."""
+    home = Path(__file__).parent
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}", *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    files = (home / f"{name.removeprefix('ops.')}.py" for name in names if name.startswith("ops."))
+    return frozenset(file for file in files if file.is_file())
 
 
 def kernel(signature: str, *, parallel: bool = False, fastmath: bool = False) -> Callable[[Callable[..., Any]], Kernel]:

@@ -8,7 +8,8 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from ops._check import host_array
+from ops._cuda import cuda, cuda_kernel
+from ops._device import memory_of
 from ops._kernel import kernel, lone_caller
 
 
@@ -43,6 +44,15 @@ def _parallel(a, b, out):  # type: ignore[no-untyped-def]
             out[i, j] = iou_of(a[i, 0], a[i, 1], a[i, 2], a[i, 3], b[j, 0], b[j, 1], b[j, 2], b[j, 3])
 
 
+@cuda_kernel(_SIGNATURE, block=(128, 1))
+def _twin(a, b, out):  # type: ignore[no-untyped-def]
+    x, y = cuda.grid(2)
+    step_x, step_y = cuda.gridsize(2)
+    for i in range(y, a.shape[0], step_y):
+        for j in range(x, b.shape[0], step_x):
+            out[i, j] = iou_of(a[i, 0], a[i, 1], a[i, 2], a[i, 3], b[j, 0], b[j, 1], b[j, 2], b[j, 3])
+
+
 def box_iou(a: Any, b: Any) -> NDArray[np.float32]:
     """Return the IoU of each pair of boxes.
 
@@ -54,9 +64,14 @@ def box_iou(a: Any, b: Any) -> NDArray[np.float32]:
         float32 [N, M] in 0..1. A box without area has IoU 0 with everything; coordinates that are not
         finite give 0 or NaN.
     """
-    left = host_array(a, "a", np.float32, ("N", 4))
-    right = host_array(b, "b", np.float32, ("M", 4))
-    out = np.empty((len(left), len(right)), np.float32)
-    # 65536 pairs take about 0.1 ms on one core: below that a team of threads does not pay.
-    (_parallel if out.size > 65536 and lone_caller() else _serial)(left, right, out)
+    memory = memory_of(a=a, b=b)
+    left = memory.array(a, "a", np.float32, ("N", 4))
+    right = memory.array(b, "b", np.float32, ("M", 4))
+    shape = left.shape[0], right.shape[0]
+    out: NDArray[np.float32] = memory.output(None, np.float32, shape)
+    if memory.on_device:
+        memory.launch(_twin, (shape[1], shape[0]), left, right, out)
+    else:
+        # 65536 pairs take about 0.1 ms on one core: below that a team of threads does not pay.
+        (_parallel if out.size > 65536 and lone_caller() else _serial)(left, right, out)
     return out

@@ -11,7 +11,8 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from ops._check import host_array, output_array
+from ops._cuda import cuda, cuda_kernel
+from ops._device import memory_of
 from ops._kernel import kernel, lone_caller
 
 
@@ -140,6 +141,32 @@ def _parallel(image, out, new_height, new_width, top, left, order, gain, shift, 
             _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, scaled, blended)
 
 
+@cuda_kernel(
+    "void(Array(uint8, 3, 'C', readonly=True), float32[:,:,::1], int64, int64, int64, int64,"
+    " boolean, UniTuple(float32, 3), UniTuple(float32, 3), UniTuple(float32, 3), boolean)",
+    block=(32, 8),
+)
+def _twin(image, out, new_height, new_width, top, left, swap, gain, shift, padding, border):  # type: ignore[no-untyped-def]
+    """One thread a pixel of the result, all channels; blends in the order of `_row`."""
+    height, width = image.shape[0], image.shape[1]
+    from_x, from_y = cuda.grid(2)
+    step_x, step_y = cuda.gridsize(2)
+    for y in range(from_y, out.shape[1], step_y):
+        a, b, w = _source(y - top, height / new_height, height)
+        for x in range(from_x, out.shape[2], step_x):
+            if top <= y < top + new_height and left <= x < left + new_width:
+                i, j, t = _source(x - left, width / new_width, width)
+                for k in range(3):
+                    c = 2 - k if swap else k
+                    upper, right = np.float32(image[a, i, c]), np.float32(image[a, j, c])
+                    p = (upper + w * (np.float32(image[b, i, c]) - upper)) * gain[k] + shift[k]
+                    q = (right + w * (np.float32(image[b, j, c]) - right)) * gain[k] + shift[k]
+                    out[k, y, x] = p + t * (q - p)
+            elif border:
+                for k in range(3):
+                    out[k, y, x] = padding[k]
+
+
 # Pixels read and written. Below it a team of threads costs more than it saves, above all beside another library's
 # team: docs/benchmarks.md has the parallel kernel on small pictures beside ONNX Runtime's spinning threads.
 _PARALLEL_PIXELS = 4_000_000
@@ -188,7 +215,8 @@ def letterbox(
     Pixel centres lie at half coordinates, as in OpenCV's ``INTER_LINEAR``; the result is not rounded to whole grey
     levels and stays within 1 of it. Cost: one read of the picture rows that are used and one write of the result.
     """
-    picture = host_array(image, "image", np.uint8, ("H", "W", 3))
+    memory = memory_of(image=image, out=out)
+    picture = memory.array(image, "image", np.uint8, ("H", "W", 3))
     if 0 in picture.shape:
         raise ValueError(f"image: expected at least one pixel, got shape {picture.shape}")
     height, width = int(size[0]), int(size[1])
@@ -197,8 +225,14 @@ def letterbox(
     gain, shift, padding = _normalisation(tuple(mean), tuple(std), fill)
     if out is None and not border:
         raise ValueError("border: False needs out, a buffer that holds the padding already")
-    target = output_array(out, np.float32, (3, height, width))
+    target: NDArray[np.float32] = memory.output(out, np.float32, (3, height, width))
     placement, new_height, new_width = place(picture.shape[0], picture.shape[1], (height, width), center)
+    if memory.on_device:
+        memory.launch(
+            _twin, (width, height), picture, target, new_height, new_width, placement.top, placement.left,
+            bool(swap_channels), tuple(gain), tuple(shift), tuple(padding), bool(border),
+        )  # fmt: skip
+        return target, placement
     order = _REVERSED if swap_channels else _KEPT
     large = picture.shape[0] * picture.shape[1] + height * width > _PARALLEL_PIXELS
     run = _parallel if large and lone_caller() else _serial

@@ -110,13 +110,17 @@ def _zoo(problems: list[str]) -> list[str]:
 
 
 def compile_all() -> Iterator[tuple[str, float]]:
-    """Compile (or fetch from the cache) every kernel of `ops`, yielding its name and the seconds it took."""
+    """Compile (or fetch from the cache) every kernel of `ops`, yielding its name and the seconds it took.
+
+    The CUDA twins are among them where there is a GPU.
+    """
     import ops
+    from ops._cuda import CudaKernel, has_device
     from ops._kernel import Kernel
 
     for module in pkgutil.iter_modules(ops.__path__):
         importlib.import_module(f"ops.{module.name}")
-    for kernel in Kernel.registry:
+    for kernel in (*Kernel.registry, *(CudaKernel.registry if has_device() else ())):
         started = time.perf_counter()
         kernel.compile()
         yield kernel.name, time.perf_counter() - started

@@ -155,14 +155,14 @@ def test_lone_caller_is_nobodys_child(two_threads: None, method: str) -> None:
 def test_is_compiled_once_however_many_threads_call_first(monkeypatch: pytest.MonkeyPatch) -> None:
     compilations = []
 
-    stamp = _kernel._stamp_with_the_package
+    stamp = _kernel.stamp_with_sources
 
     def slow_stamp(dispatcher: Any) -> None:
         compilations.append({key: dispatcher.targetoptions[key] for key in ("nogil", "fastmath", "parallel")})
         time.sleep(0.05)
         stamp(dispatcher)
 
-    monkeypatch.setattr(_kernel, "_stamp_with_the_package", slow_stamp)
+    monkeypatch.setattr(_kernel, "stamp_with_sources", slow_stamp)
     monkeypatch.setattr(Kernel, "registry", [])
     double = _kernel.kernel("int64(int64)", fastmath=True)(lambda x: 2 * x)
     assert Kernel.registry == [double]
@@ -177,22 +177,51 @@ def test_is_compiled_once_however_many_threads_call_first(monkeypatch: pytest.Mo
     assert compilations == [{"nogil": True, "fastmath": True, "parallel": False}]
 
 
-def test_an_edit_of_another_file_of_ops_is_seen(tmp_path: Path) -> None:
-    """numba's cache looks at the kernel's own file only; ours must look at the whole package."""
+FILES = {
+    "_kernel": None,  # the real one
+    "number": "from numba import njit\n@njit(cache=True)\ndef number():\n    return 1\n",
+    "helper": "from numba import njit\nfrom ops.number import number\n@njit(cache=True)\ndef helper():\n"
+    "    return number()\n",
+    "caller": "from ops import helper as other\nfrom ops._kernel import kernel\nfrom ops.helper import helper\n"
+    "@kernel('int64()')\ndef ask():\n    return helper()\n",
+    "stranger": "ONE = 1\n",
+}
+ASK = """
+from ops.caller import ask
+answer = ask()
+print(answer, sum(ask._compiled.stats.cache_hits.values()))
+"""
+
+
+def test_a_kernel_compiles_anew_when_a_file_that_it_imports_changes(tmp_path: Path) -> None:
+    """numba's cache looks at the kernel's own file only; ours must look at all it is made of, and at nothing else."""
     package = tmp_path / "ops"
     package.mkdir()
     (package / "__init__.py").write_text("")
     shutil.copy(ROOT / "ops/_kernel.py", package)
-    (package / "helper.py").write_text("from numba import njit\n@njit\ndef number():\n    return 1\n")
-    (package / "caller.py").write_text(
-        "from ops._kernel import kernel\nfrom ops.helper import number\n"
-        "@kernel('int64()')\ndef ask():\n    return number()\n"
-    )
-    code = "from ops.caller import ask; print(ask())"
-    answers = []
-    for _ in range(2):
-        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-        answers.append(done.stdout.strip())
-        text = (package / "helper.py").read_text()
-        (package / "helper.py").write_text(text.replace("return 1", "return 22"))
-    assert answers == ["1", "22"]
+    for name, text in FILES.items():
+        if text is not None:
+            (package / f"{name}.py").write_text(text)
+
+    def ask() -> str:
+        done = subprocess.run([sys.executable, "-c", ASK], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    assert ask() == "1 0"
+    (package / "stranger.py").write_text("ONE = 2\n")
+    os.utime(package / "caller.py")
+    assert ask() == "1 1"  # neither another file's edit nor a checkout of the same text
+    (package / "number.py").write_text(FILES["number"].replace("return 1", "return 2"))  # type: ignore[union-attr]
+    assert ask() == "2 0"
+
+
+SOURCES = [
+    ("box_iou", {"box_iou", "_check", "_kernel"}),
+    ("simota_assign", {"simota_assign", "box_iou", "decode_detections", "nms", "letterbox", "_check", "_kernel"}),
+]
+
+
+@pytest.mark.parametrize(("module", "expected"), SOURCES)
+def test_the_sources_of_a_kernel(module: str, expected: set[str]) -> None:
+    assert {path.stem for path in _kernel._sources(ROOT / f"ops/{module}.py")} >= expected
+    assert "confusion_matrix" not in {path.stem for path in _kernel._sources(ROOT / f"ops/{module}.py")}

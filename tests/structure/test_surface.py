@@ -47,6 +47,15 @@ def test_an_import_brings_only_what_it_needs(statement: str, never: set[str]) ->
     assert not imported_by(statement) & never
 
 
+def test_numba_cuda_waits_for_a_device_array() -> None:
+    code = (
+        "import sys, numpy as np, ops; boxes = np.ones((2, 4), np.float32); ops.box_iou(boxes, boxes);"
+        "print('numba.cuda' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     """A user's own serve.py, found before the package, is told in one sentence."""
     (tmp_path / "serve.py").write_text("print('mine')\n")

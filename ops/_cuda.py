@@ -1,0 +1,164 @@
+"""How the CUDA twins are compiled and launched.
+
+A twin stands beside the kernels for the CPU and calls the same helpers. It writes ``cuda.grid`` and the like with
+`cuda` from here: a name that becomes numba.cuda when the first twin is compiled, as importing that takes 0.4 s and is
+of no use without a GPU. One explicit signature a twin, so that it can be compiled to PTX where there is no GPU.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FunctionType
+from typing import Any, ClassVar
+
+import numpy as np
+from numba import config
+from numba.core import sigutils
+from numba.core.dispatcher import Dispatcher
+
+from ops._kernel import helpers_of, stamp_with_sources
+
+
+class _NotYet:
+    """Stands for numba.cuda until a twin is compiled."""
+
+
+cuda: Any = _NotYet()
+
+SIMULATED = bool(config.ENABLE_CUDASIM)  # type: ignore[attr-defined]
+
+# A grid has room for 2**31 - 1 blocks along its first axis and 65535 along the others; twins walk on by its size, so
+# that fewer blocks do as well. So many keep the largest card busy.
+_MOST_BLOCKS = (2**20, 65535, 65535)
+
+
+def numba_cuda() -> Any:
+    """Import numba.cuda, or its simulator where NUMBA_ENABLE_CUDASIM is set."""
+    import numba.cuda
+
+    return numba.cuda
+
+
+def has_device() -> bool:
+    """Whether a GPU, or the simulator, and what compiles for it are there."""
+    return bool(numba_cuda().is_available())
+
+
+class CudaKernel:
+    """The twin of a kernel: compiled at its first launch on a device of each compute capability, cached on disk."""
+
+    registry: ClassVar[list[CudaKernel]] = []
+
+    def __init__(self, function: Callable[..., Any], signature: str, block: tuple[int, ...]) -> None:
+        self.function = function
+        self.signature = signature
+        self.block = block
+        self.name = f"{function.__module__}.{function.__name__}"
+        self._lock = threading.Lock()
+        self._compiled: dict[Any, Any] = {}
+        CudaKernel.registry.append(self)
+
+    def compile(self) -> Any:
+        """Return what numba makes of it for the present device."""
+        if SIMULATED:
+            return self._compiled.get("simulator") or self._simulate()
+        capability = numba_cuda().get_current_device().compute_capability
+        with self._lock:
+            if capability not in self._compiled:
+                self._compiled[capability] = self._compile()
+        return self._compiled[capability]
+
+    def _compile(self) -> Any:
+        module = numba_cuda()
+        self._bind(module)
+        options = {"cache": True, "fastmath": False}
+        if "lto" in inspect.signature(module.jit).parameters:
+            options["lto"] = False  # the link would contract a * b + c again
+        dispatcher = module.jit(**options)(self.function)
+        stamp_with_sources(dispatcher)
+        with _uncontracted(module):
+            dispatcher.compile(_argument_types(self.signature))
+        dispatcher.disable_compile()
+        # The one version takes what memory checked: no types to find out at each launch.
+        dispatcher._specialized = True
+        return dispatcher
+
+    def ptx(self, capability: tuple[int, int]) -> str:
+        """Compile for a device that need not be there."""
+        module = numba_cuda()
+        self._bind(module)
+        with _uncontracted(module):
+            text, _ = module.compile_ptx(self.function, _argument_types(self.signature), cc=capability)
+        return str(text)
+
+    def _bind(self, module: Any) -> None:
+        for function in (self.function, *(helper.py_func for helper in helpers_of(self.function))):
+            for name, value in function.__globals__.items():
+                if value is cuda:
+                    function.__globals__[name] = module
+
+    def _simulate(self) -> Any:
+        with self._lock:
+            function = FunctionType(self.function.__code__, _simulated_globals(self.function.__globals__))
+            self._compiled["simulator"] = numba_cuda().jit(function)
+        return self._compiled["simulator"]
+
+    def launch(self, stream: Any, counts: int | Sequence[int], *arguments: Any) -> None:
+        """Run at least ``counts`` threads along each axis, or as many as a grid holds; none where a count is 0."""
+        sizes = (counts,) if isinstance(counts, int) else tuple(counts)
+        if min(sizes) <= 0:
+            return
+        blocks = (-(-size // threads) for size, threads in zip(sizes, self.block, strict=True))
+        grid = tuple(map(min, blocks, _MOST_BLOCKS))
+        self.compile()[grid, self.block, stream](*arguments)
+
+
+def cuda_kernel(signature: str, *, block: int | tuple[int, ...] = 128) -> Callable[[Callable[..., Any]], CudaKernel]:
+    """Decorate a twin with its one signature and the threads of a block along each axis."""
+    shape = (block,) if isinstance(block, int) else block
+    return lambda function: CudaKernel(function, signature, shape)
+
+
+def _argument_types(signature: str) -> tuple[Any, ...]:
+    arguments, _ = sigutils.normalize_signature(signature)  # type: ignore[no-untyped-call]
+    return tuple(arguments)
+
+
+@contextmanager
+def _uncontracted(module: Any) -> Iterator[None]:
+    """Compile without joining a * b + c into one rounding, which the CPU does not do: numba has no option for it."""
+    nvvm = module.cudadrv.nvvm
+    compile_ir = nvvm.compile_ir
+    nvvm.compile_ir = lambda ir, **options: compile_ir(ir, **{"fma": 0, **options})
+    try:
+        yield
+    finally:
+        nvvm.compile_ir = compile_ir
+
+
+_simulated: dict[int, dict[str, Any]] = {}
+
+
+def _simulated_globals(names: dict[str, Any]) -> dict[str, Any]:
+    """A module's names for the simulator, which runs a twin in Python: what the twin calls must run there too."""
+    if id(names) not in _simulated:
+        copy = _simulated[id(names)] = {}
+        for name, value in names.items():
+            copy[name] = _either(value) if isinstance(value, Dispatcher) else value
+            if value is cuda:
+                copy[name] = numba_cuda()
+    return _simulated[id(names)]
+
+
+def _either(helper: Any) -> Callable[..., Any]:
+    """A helper for the simulator: compiled for numbers, which have numba's types then, in Python for arrays."""
+    source = helper.py_func
+    python = FunctionType(source.__code__, _simulated_globals(source.__globals__), argdefs=source.__defaults__)
+
+    def call(*arguments: Any) -> Any:
+        return (helper if all(map(np.isscalar, arguments)) else python)(*arguments)
+
+    return call

@@ -1,0 +1,130 @@
+"""Where the arrays of a call lie: in host memory, or in that of a CUDA device.
+
+`memory_of` answers with one of two objects that check arrays in the same words and make the results; an operator
+then calls its kernel for the CPU, or launches the twin. Nothing passes through the host.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Literal
+
+import numpy as np
+
+from ops._check import check_array, describe, host_array, output_array, writable
+from ops._cuda import CudaKernel, numba_cuda
+from ops._dlpack import dlpack_interface, is_cuda_dlpack
+
+
+class HostMemory:
+    """NumPy arrays, and what NumPy can read."""
+
+    on_device: Literal[False] = False
+    array = staticmethod(host_array)
+    output = staticmethod(output_array)
+
+
+class DeviceMemory:
+    """Device arrays of one call, on the caller's stream. Results are numba device arrays, which others take as is."""
+
+    on_device: Literal[True] = True
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self._cuda = numba_cuda()
+        _on_current_device(values, self._cuda)
+        self._handle = next((handle for handle in map(_stream_handle, values.values()) if handle is not None), 0)
+        self.stream = self._cuda.external_stream(self._handle) if self._handle else 0
+
+    def array(self, value: Any, name: str, dtype: Any, shape: tuple[int | str, ...]) -> Any:
+        """Return ``value`` as a C-contiguous device array; see `host_array`."""
+        array = self._wrapped(value, name)
+        check_array(array, name, dtype, shape)
+        if array.is_c_contiguous():
+            return array
+        copy = self.empty(tuple(array.shape), dtype)
+        copy[...] = array
+        return copy
+
+    def output(self, out: Any, dtype: Any, shape: tuple[int, ...], name: str = "out") -> Any:
+        """Return ``out`` if it can be written in place, a new device array if it is ``None``; see `output_array`."""
+        if out is None:
+            return self.empty(shape, dtype)
+        array = self._wrapped(out, name)
+        read_only = getattr(out, "__cuda_array_interface__", {}).get("data", (0, False))[1]
+        if array.dtype != dtype or tuple(array.shape) != shape or not array.is_c_contiguous() or read_only:
+            raise ValueError(f"{name}: expected {writable(dtype, shape)}, got {describe(array)}")
+        return array
+
+    def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Any:
+        """A device array of any content."""
+        return self._cuda.device_array(shape, np.dtype(dtype), stream=self.stream)
+
+    def table(self, rows: Any, dtype: Any) -> Any:
+        """Bring a few numbers that are arguments of a call to the device: no pixels, no boxes."""
+        return self._cuda.to_device(np.ascontiguousarray(rows, dtype), stream=self.stream)
+
+    def number(self, array: Any) -> int:
+        """Read the whole number in a device array of one: how long a result is. Waits for what was launched."""
+        return int(array.copy_to_host(stream=self.stream)[0])
+
+    def launch(self, kernel: CudaKernel, counts: int | tuple[int, ...], *arguments: Any) -> None:
+        """Launch a twin with at least so many threads along each axis; they go on with what is left."""
+        kernel.launch(self.stream, counts, *arguments)
+
+    def _wrapped(self, value: Any, name: str) -> Any:
+        if hasattr(value, "__cuda_ndarray__"):
+            return value
+        interface = getattr(value, "__cuda_array_interface__", None)
+        owner = value
+        if interface is None:
+            interface, owner = dlpack_interface(value, self._handle or 1)
+        if interface.get("mask") is not None:
+            raise TypeError(f"{name}: expected an array without a mask, got one with a mask")
+        theirs = interface.get("stream")
+        if theirs is not None and theirs != (self._handle or 1):
+            self._cuda.external_stream(theirs).synchronize()  # its values may not be there yet
+        return self._cuda.from_cuda_array_interface(interface, owner=owner, sync=False)
+
+
+HOST = HostMemory()
+
+
+def memory_of(**values: Any) -> HostMemory | DeviceMemory:
+    """Return the memory that these arguments lie in; ``None`` lies in any. Raises ``TypeError`` if they are mixed."""
+    if not any(type(value) is not np.ndarray and is_on_device(value) for value in values.values()):
+        return HOST
+    for name, value in values.items():
+        if value is not None and not is_on_device(value):
+            other = next(name for name, value in values.items() if is_on_device(value))
+            raise TypeError(
+                f"{name}: expected a device array, as {other} is one, got {describe(value)} in host memory;"
+                " copy one of them to where the other lies"
+            )
+    return DeviceMemory({name: value for name, value in values.items() if value is not None})
+
+
+def is_on_device(value: Any) -> bool:
+    """Whether it is an array of a CUDA device, of whatever library. Imports none."""
+    if value is None or isinstance(value, (np.ndarray, np.generic, list, tuple, int, float)):
+        return False
+    return hasattr(value, "__cuda_ndarray__") or hasattr(value, "__cuda_array_interface__") or is_cuda_dlpack(value)
+
+
+def _stream_handle(value: Any) -> int | None:
+    """The stream that the caller works on: what the array says, for a tensor torch's present one."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.Tensor):
+        return int(torch.cuda.current_stream(value.device).cuda_stream)
+    handle = getattr(value, "__cuda_array_interface__", {}).get("stream")
+    return None if handle is None else int(handle)
+
+
+def _on_current_device(values: dict[str, Any], cuda: Any) -> None:
+    for name, value in values.items():
+        if is_cuda_dlpack(value):
+            index, current = value.__dlpack_device__()[1], cuda.get_current_device().id
+            if index != current:
+                raise ValueError(
+                    f"{name}: expected an array of the current CUDA device, {current}, got one of device {index};"
+                    " make that the current one"
+                )

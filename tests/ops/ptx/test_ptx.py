@@ -1,0 +1,56 @@
+"""Every twin as PTX for the oldest and the newest GPU that we name, compiled without one.
+
+Runs in an environment of its own (`make twins`): it needs numba-cuda, and `compile_ptx` fails under the simulator.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+
+import pytest
+
+import ops
+from ops._cuda import CudaKernel
+
+CAPABILITIES = [(7, 5), (9, 0)]
+
+for _module in pkgutil.iter_modules(ops.__path__):
+    importlib.import_module(f"ops.{_module.name}")
+
+# What a GPU lends to a block: 48 KiB without asking for more, 1024 threads.
+MOST_SHARED, MOST_THREADS = 48 * 1024, 1024
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES, ids=lambda capability: f"{capability[0]}.{capability[1]}")
+@pytest.mark.parametrize("kernel", CudaKernel.registry, ids=lambda kernel: kernel.name.removeprefix("ops."))
+def test_compiles(kernel: CudaKernel, capability: tuple[int, int]) -> None:
+    text = kernel.ptx(capability)
+    assert f".target sm_{capability[0]}{capability[1]}" in text
+    assert ".entry" in text
+    assert sum(_shared_bytes(text)) <= MOST_SHARED
+    threads = 1
+    for size in kernel.block:
+        threads *= size
+    assert threads <= MOST_THREADS
+
+
+def test_no_contraction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """a * b + c rounds twice, as on the CPU; libdevice's own functions may do as they like."""
+    monkeypatch.setattr(CudaKernel, "registry", [])
+    kernel = CudaKernel(_multiply_and_add, "void(float64[::1], float64)", (1,))
+    text = kernel.ptx(CAPABILITIES[0])
+    assert "mul.rn.f64" in text
+    assert "add.rn.f64" in text
+    assert "fma" not in text
+
+
+def _multiply_and_add(out, x):  # type: ignore[no-untyped-def]
+    out[0] = out[1] * x + out[2]
+
+
+def _shared_bytes(text: str) -> Iterator[int]:
+    for size in re.findall(r"\.shared .*\.b8 \S+\[(\d+)\]", text):
+        yield int(size)

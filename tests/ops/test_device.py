@@ -1,0 +1,124 @@
+"""Which arrays are device arrays and on which stream their caller works, told by stand-ins: no GPU is needed."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ops._device import HOST, _on_current_device, _stream_handle, is_on_device, memory_of
+from ops._dlpack import dlpack_interface, is_cuda_dlpack, tensor_interface
+
+
+class Interface:
+    """An array of a library that offers the interface."""
+
+    def __init__(self, **more: Any) -> None:
+        self.__cuda_array_interface__ = {"shape": (2,), "typestr": "<f4", "data": (16, False), "version": 3, **more}
+
+
+class HostTensor:
+    """torch's: the class has the attribute, a tensor of the CPU has not."""
+
+    @property
+    def __cuda_array_interface__(self) -> Any:
+        raise AttributeError
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0
+
+
+class Capsule:
+    """An array that only offers DLPack."""
+
+    def __init__(self, kind: int, index: int = 0) -> None:
+        self.kind, self.index, self.asked = kind, index, []
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.kind, self.index
+
+    def __dlpack__(self, stream: Any = None) -> Any:
+        self.asked.append(stream)
+        return np.arange(6, dtype=np.int16).reshape(2, 3)[:, ::2].__dlpack__()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (np.zeros(2), False), (None, False), ([1.0], False), (3.0, False), (np.float32(1), False), ("text", False),
+        (Interface(), True), (HostTensor(), False), (Capsule(1), False), (Capsule(2), True), (Capsule(13), True),
+        (Capsule(10), False),  # ROCm
+    ],
+)  # fmt: skip
+def test_is_on_device(value: Any, expected: bool) -> None:
+    assert is_on_device(value) is expected
+
+
+def test_host_arrays_have_the_hosts_memory() -> None:
+    assert memory_of(a=np.zeros(2), b=[1], out=None, c=HostTensor()) is HOST
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (Interface(), None), (Interface(stream=None), None), (Interface(stream=1), 1), (Interface(stream=94), 94),
+        (Capsule(2), None),
+    ],
+)  # fmt: skip
+def test_the_callers_stream(value: Any, expected: int | None) -> None:
+    assert _stream_handle(value) == expected
+
+
+def test_a_tensors_stream_is_torchs_present_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Tensor(Interface):
+        device = "cuda:1"
+
+    streams = {"cuda:1": SimpleNamespace(cuda_stream=77)}
+    torch = SimpleNamespace(Tensor=Tensor, cuda=SimpleNamespace(current_stream=streams.__getitem__))
+    monkeypatch.setitem(sys.modules, "torch", torch)  # type: ignore[arg-type]
+    assert _stream_handle(Tensor()) == 77
+    assert _stream_handle(Interface(stream=5)) == 5
+
+
+def test_an_array_of_another_device_is_refused() -> None:
+    cuda = SimpleNamespace(get_current_device=lambda: SimpleNamespace(id=0))
+    _on_current_device({"image": Capsule(2, 0), "out": Interface()}, cuda)
+    with pytest.raises(ValueError, match=r"^out: expected an array of the current CUDA device, 0, got one of device 1"):
+        _on_current_device({"image": Capsule(2, 0), "out": Capsule(2, 1)}, cuda)
+
+
+ARRAYS = [
+    np.arange(24, dtype=np.float32).reshape(2, 3, 4),
+    np.arange(24, dtype=np.uint8).reshape(4, 6)[1::2, ::-1],
+    np.zeros((0, 4), np.int64),
+    np.array([True, False]),
+    np.float16([1, 2, 3]),
+]
+
+
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda array: f"{array.dtype}{array.shape}")
+def test_a_capsule_is_read_as_numpy_reads_it(array: Any) -> None:
+    """NumPy writes capsules too, of host memory: the same words, which ``__array_interface__`` repeats."""
+    capsule = array.__dlpack__()
+    found, expected = tensor_interface(capsule), array.__array_interface__
+    assert found["data"][0] == expected["data"][0] or not array.size
+    assert (found["shape"], found["typestr"]) == (expected["shape"], expected["typestr"])
+    assert found["strides"] in (None, array.strides) or not array.size
+
+
+def test_the_owner_is_told_where_its_capsule_is_read() -> None:
+    value = Capsule(2)
+    interface, owner = dlpack_interface(value, 94)
+    assert value.asked == [94]
+    assert interface["shape"] == (2, 2)
+    assert owner is not value
+    assert is_cuda_dlpack(value)
+
+
+def test_a_type_that_numpy_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops._dlpack._KINDS", {})
+    with pytest.raises(TypeError, match="expected numbers that NumPy has, got DLPack type 2 of 32 bits"):
+        tensor_interface(np.zeros(2, np.float32).__dlpack__())
