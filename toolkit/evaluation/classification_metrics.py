@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import ops
-from toolkit.evaluation import resampling
-from toolkit.evaluation.resampling import mean_of_known, plain, ratio
+from toolkit.evaluation.confusions import Confusions, Tally
+from toolkit.evaluation.resampling import Numbers, by_name, mean_of_known, measured, ratio
 
 BINS = 15  # of the calibration error, as in Guo et al., "On Calibration of Modern Neural Networks" (2017)
 LEAST_PROBABILITY = 1e-12  # a true class at exactly 0 would make the likelihood infinite, which JSON cannot say
@@ -37,7 +37,7 @@ def measure_classification(
         Plain numbers for JSON; None stands where there is nothing to measure. ``top1``; ``top5`` (with more than five
         classes); ``macro_f1``, the mean over the classes that are true or answered at least once; ``per_class``
         precision, recall, f1 and pictures; ``confusion_matrix`` (rows true) with ``confusion_labels``;
-        ``calibration``; ``intervals`` of 95 %; ``per_source`` top1, macro_f1 and pictures.
+        ``calibration``; ``intervals`` of 95 %; ``per_group`` and ``per_source`` top1, macro_f1 and pictures.
 
     Raises:
         ValueError: no pictures, lengths that differ, a class out of range, two classes of one name, or numbers that
@@ -45,27 +45,65 @@ def measure_classification(
     """
     _check(truth, probabilities, class_names, sources)
     predicted = probabilities.argmax(1).astype(np.int64)
-    matrix = ops.confusion_matrix(truth, predicted, len(class_names))
-    f1, precision, recall = _per_class(matrix)
+    alone = np.arange(len(truth)), truth, predicted, np.ones(len(truth), np.int64)
+    counted = _Counted(
+        Confusions(len(truth), len(class_names), *alone),
+        tuple(class_names),
+        _in_best(truth, probabilities, _TOP) if len(class_names) > _TOP else None,
+    )
+    values, intervals = measured(counted, _numbers, groups=groups, sources=sources, of_a_part=_of_a_part)
+    matrix = counted.cells.matrix()
     return {
-        "top1": plain(ratio(np.trace(matrix), matrix.sum())),
-        "top5": float(_in_best(truth, probabilities, _TOP).mean()) if len(class_names) > _TOP else None,
-        "macro_f1": plain(mean_of_known(f1)),
+        "top1": values["top1"],
+        "top5": values.get("top5"),
+        "macro_f1": values["macro_f1"],
         "per_class": {
-            name: {
-                "precision": plain(precision[i]),
-                "recall": plain(recall[i]),
-                "f1": plain(f1[i]),
-                "pictures": int(matrix[i].sum()),
-            }
-            for i, name in enumerate(class_names)
+            name: {**row, "pictures": int(matrix[i].sum())} for i, (name, row) in enumerate(values["per_class"].items())
         },
         "confusion_matrix": matrix.tolist(),
         "confusion_labels": list(class_names),
         "calibration": _calibration(truth, probabilities, predicted),
-        "intervals": _intervals(truth, predicted, class_names, groups),
-        "per_source": _per_source(truth, predicted, len(class_names), sources),
+        "intervals": intervals,
+        "per_group": values["per_group"],
+        "per_source": values["per_source"],
     }
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """The pictures' answers; ``in_five`` bool [P], is the truth among the five likeliest, None of few classes."""
+
+    cells: Confusions
+    class_names: tuple[str, ...]
+    in_five: NDArray[np.bool_] | None
+
+    @property
+    def pictures(self) -> int:
+        return self.cells.pictures
+
+    def part(self, rows: NDArray[np.int64]) -> _Counted:
+        """The pictures ``rows``, in that order."""
+        in_five = None if self.in_five is None else self.in_five[rows]
+        return _Counted(self.cells.part(rows), self.class_names, in_five)
+
+
+def _numbers(counted: _Counted, weights: NDArray[np.int64]) -> Numbers:
+    tally = _tally(counted, weights)
+    per_class = by_name(counted.class_names, precision=tally.precision, recall=tally.recall, f1=tally.dice)
+    top5 = {} if counted.in_five is None else {"top5": ratio(weights @ counted.in_five, weights.sum(1))}
+    return {**_overall(tally), **top5, "per_class": per_class}
+
+
+def _of_a_part(counted: _Counted, weights: NDArray[np.int64]) -> Numbers:
+    return _overall(_tally(counted, weights))
+
+
+def _tally(counted: _Counted, weights: NDArray[np.int64]) -> Tally:
+    return counted.cells.weighed({name: (class_id,) for class_id, name in enumerate(counted.class_names)}, weights)
+
+
+def _overall(tally: Tally) -> Numbers:
+    return {"top1": ratio(tally.hit.sum(1), tally.true.sum(1)), "macro_f1": mean_of_known(tally.dice)}
 
 
 def _check(
@@ -84,12 +122,6 @@ def _check(
         raise ValueError(f"truth: expected classes from 0 to {classes - 1}, got {truth.min()} to {truth.max()}")
     if sources is not None and len(sources) != pictures:
         raise ValueError(f"sources: expected {pictures} names, one a picture, got {len(sources)}")
-
-
-def _per_class(matrix: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
-    """F1, precision and recall [C]; NaN where the class gives nothing to divide by."""
-    hits, true, answered = np.diagonal(matrix), matrix.sum(1), matrix.sum(0)
-    return ratio(2 * hits, true + answered), ratio(hits, answered), ratio(hits, true)
 
 
 def _in_best(truth: NDArray[np.int64], probabilities: NDArray[Any], k: int) -> NDArray[np.bool_]:
@@ -117,39 +149,3 @@ def _calibration(
         "expected_calibration_error": float(np.abs(surplus).sum() / len(truth)),
         "negative_log_likelihood": float(-np.log(np.maximum(own, LEAST_PROBABILITY)).mean()),
     }
-
-
-def _intervals(
-    truth: NDArray[np.int64], predicted: NDArray[np.int64], class_names: Sequence[str], groups: Sequence[str] | None
-) -> dict[str, Any]:
-    group_of = resampling.number_groups(groups, len(truth))
-    drawn = resampling.draw_groups(int(group_of.max()) + 1)
-    classes, right = len(class_names), predicted == truth
-    weights = drawn[:, group_of]  # how often each round has each picture
-    shape = (len(weights), classes)
-    true = np.reshape([np.bincount(truth, row, classes) for row in weights], shape)
-    answered = np.reshape([np.bincount(predicted, row, classes) for row in weights], shape)
-    hits = np.reshape([np.bincount(truth[right], row[right], classes) for row in weights], shape)
-    f1, precision, recall = ratio(2 * hits, true + answered), ratio(hits, answered), ratio(hits, true)
-    return {
-        "top1": resampling.interval(ratio(hits.sum(1), true.sum(1))),
-        "macro_f1": resampling.interval(mean_of_known(f1)),
-        "per_class": resampling.intervals(class_names, precision=precision, recall=recall, f1=f1),
-        "method": resampling.method(drawn.shape[1], len(truth)),
-    }
-
-
-def _per_source(
-    truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int, sources: Sequence[str] | None
-) -> dict[str, Any]:
-    rows = {}
-    names = np.array(sources if sources is not None else [], object)
-    for source in sorted(set(names.tolist()) - {""}):
-        chosen = names == source
-        matrix = ops.confusion_matrix(truth[chosen], predicted[chosen], classes)
-        rows[source] = {
-            "top1": plain(ratio(np.trace(matrix), matrix.sum())),
-            "macro_f1": plain(mean_of_known(_per_class(matrix)[0])),
-            "pictures": int(chosen.sum()),
-        }
-    return rows

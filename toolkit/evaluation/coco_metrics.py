@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.data.table import BoxSample, Table
+from toolkit.evaluation.average_precision import ClassMatches
 
 NUMBERS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
            "AR1", "AR10", "AR100", "AR_small", "AR_medium", "AR_large")  # fmt: skip
@@ -110,40 +111,26 @@ def _mean(values: NDArray[np.float64]) -> float | None:
     return float(valid.mean()) if valid.size else None
 
 
-def bootstrap(matched: Any, rounds: int = 200, seed: int = 0) -> dict[str, Any]:
-    """Return 95 % percentile intervals of AP and AP50, overall and per class, over resampled pictures.
-
-    Matching is done once; each round draws the pictures with replacement and accumulates anew.
-    """
+def class_matches(matched: Any) -> list[ClassMatches]:
+    """What pycocotools matched, of each class and objects of any size."""
     params = matched.params
-    classes, pictures = len(params.catIds), len(params.imgIds)
+    pictures, thresholds = len(params.imgIds), len(params.iouThrs)
     cells = np.empty(len(matched.evalImgs), object)
     cells[:] = matched.evalImgs
-    all_areas = cells.reshape(classes, len(params.areaRng), pictures)[:, :1]
-    saved = matched.evalImgs, params.areaRng, params.areaRngLbl, params.maxDets, matched._paramsEval
-    rng = np.random.default_rng(seed)
-    drawn = np.empty((rounds, 2, classes + 1))
-    try:
-        params.areaRng, params.areaRngLbl, params.maxDets = [saved[1][0]], [saved[2][0]], [MAX_DETECTIONS]
-        matched._paramsEval = params
-        for r in range(rounds):
-            matched.evalImgs = all_areas[:, :, rng.integers(pictures, size=pictures)].ravel().tolist()
-            with contextlib.redirect_stdout(io.StringIO()):
-                matched.accumulate()
-            precision = matched.eval["precision"][:, :, :, 0, 0]
-            for row, part in enumerate((precision, precision[:1])):
-                per_class = [_mean(part[:, :, k]) for k in range(classes)]
-                known = [v for v in per_class if v is not None]
-                drawn[r, row] = [np.nan if v is None else v for v in (*per_class, np.mean(known) if known else None)]
-    finally:
-        matched.evalImgs, params.areaRng, params.areaRngLbl, params.maxDets, matched._paramsEval = saved
-    low, high = np.nanpercentile(drawn, [2.5, 97.5], axis=0)
-    names = [matched.cocoGt.cats[k]["name"] for k in params.catIds]
-    return {
-        **{name: [float(low[row, -1]), float(high[row, -1])] for row, name in enumerate(("AP", "AP50"))},
-        "per_class": {
-            label: {name: [float(low[row, k]), float(high[row, k])] for row, name in enumerate(("AP", "AP50"))}
-            for k, label in enumerate(names)
-        },
-        "method": f"95 % percentile bootstrap over pictures, {rounds} rounds, seed {seed}",
-    }
+    return [_of_class(row[0], pictures, thresholds) for row in cells.reshape(-1, len(params.areaRng), pictures)]
+
+
+def _of_class(cells: Any, pictures: int, thresholds: int) -> ClassMatches:
+    """``cells`` holds a block for each picture, None where it has neither object nor detection of the class."""
+    known = [(picture, cell) for picture, cell in enumerate(cells) if cell is not None]
+    truths = np.zeros(pictures, np.int64)
+    for number, cell in known:
+        truths[number] = np.count_nonzero(~np.asarray(cell["gtIgnore"], np.bool_))
+    scores = np.concatenate([np.zeros(0), *(cell["dtScores"] for _, cell in known)])
+    order = np.argsort(-scores, kind="stable")
+    numbers, lengths = [number for number, _ in known], [len(cell["dtScores"]) for _, cell in known]
+    picture = np.repeat(np.array(numbers, np.int64), np.array(lengths, np.int64))
+    none = np.zeros((thresholds, 0), np.bool_)
+    hit = np.concatenate([none, *(cell["dtMatches"] > 0 for _, cell in known)], axis=1)
+    ignored = np.concatenate([none, *(np.asarray(cell["dtIgnore"], np.bool_) for _, cell in known)], axis=1)
+    return ClassMatches(picture[order], hit[:, order], ~ignored[:, order], truths)

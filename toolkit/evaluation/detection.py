@@ -11,11 +11,10 @@ from toolkit.evaluation.coco_metrics import (
     MAX_DETECTIONS,
     SCORE_THRESHOLD,
     Detections,
-    bootstrap,
     evaluator,
-    summarise,
 )
-from toolkit.evaluation.operating_point import at_threshold
+from toolkit.evaluation.detection_metrics import measure_detection
+from toolkit.evaluation.operating_point import judge, shipped_answer
 from toolkit.evaluation.task import Evaluation, markdown_table, number, predictions, ranged
 from toolkit.inference.model import Model
 
@@ -37,9 +36,10 @@ class DetectionEvaluation(Evaluation):
     def measure(self, model: Model, table: Table[BoxSample], predictions: list[Detections]) -> dict[str, Any]:
         shipped = model.spec.postprocessing
         assert isinstance(shipped, DetectionPostprocessing)
-        matched = evaluator(table, predictions)
-        numbers = summarise(matched)
-        per_class = numbers.pop("per_class")
+        judged = [
+            judge(sample, shipped_answer(found, shipped))
+            for sample, found in zip(table.samples, predictions, strict=True)
+        ]
         return {
             "settings": {
                 "score_threshold": SCORE_THRESHOLD,
@@ -47,11 +47,7 @@ class DetectionEvaluation(Evaluation):
                 "max_detections": MAX_DETECTIONS,
                 "input_size": list(model.spec.preprocessing.input_size),
             },
-            "coco": numbers,
-            "per_class": per_class,
-            "intervals": bootstrap(matched),
-            "per_source": _per_source(table, predictions),
-            "operating_point": at_threshold(table, predictions, shipped.score_threshold, shipped.iou_threshold),
+            **measure_detection(table, evaluator(table, predictions), judged, shipped),
         }
 
     def lines(self, metrics: dict[str, Any]) -> list[str]:
@@ -111,15 +107,3 @@ class DetectionEvaluation(Evaluation):
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f} %"
-
-
-def _per_source(table: Table[BoxSample], detections: list[Detections]) -> dict[str, Any]:
-    """AP and AP50 of each source of pictures, where the data names sources."""
-    sources = sorted({sample.source for sample in table.samples if sample.source})
-    rows = {}
-    for source in sources:
-        chosen = [i for i, sample in enumerate(table.samples) if sample.source == source]
-        part = Table(table.class_names, tuple(table.samples[i] for i in chosen))
-        numbers = summarise(evaluator(part, [detections[i] for i in chosen]))
-        rows[source] = {"AP": numbers["AP"], "AP50": numbers["AP50"], "pictures": len(chosen)}
-    return rows

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import ops
-from toolkit.evaluation import resampling
-from toolkit.evaluation.resampling import mean_of_known, plain, ratio
+from toolkit.evaluation.confusions import Confusions, Regions, Tally
+from toolkit.evaluation.resampling import Numbers, by_name, mean_of_known, measured, ratio
 from toolkit.segmentation_result import background_of
 
 IGNORED = 255  # in the truth: not labelled, counts neither way
@@ -38,43 +38,21 @@ class SegmentationCounts:
 
 
 @dataclass(frozen=True)
-class _Tally:
-    """Pixels of named regions, each a class or a union of classes: hit, true and predicted, int64 [..., regions].
+class _Counted:
+    """The pictures' matrices, and what is measured of them: the classes, and unions of them."""
 
-    A pixel is hit when truth and prediction both lie in the region, whichever of its classes they say.
-    """
-
-    names: tuple[str, ...]
-    hit: NDArray[np.int64]
-    true: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, matrices: NDArray[np.int64], regions: Mapping[str, Sequence[int]]) -> _Tally:
-        """Count each picture [pictures, regions] from confusion matrices [pictures, C, C]."""
-        true, predicted = matrices.sum(2), matrices.sum(1)
-        columns = np.zeros((3, len(matrices), len(regions)), np.int64)
-        for column, ids in enumerate(map(list, regions.values())):
-            columns[0, :, column] = matrices[:, ids][:, :, ids].sum((1, 2))
-            columns[1, :, column] = true[:, ids].sum(1)
-            columns[2, :, column] = predicted[:, ids].sum(1)
-        return cls(tuple(regions), *columns)
-
-    def pooled(self, rows: Any = slice(None)) -> _Tally:
-        """All pictures together, or the ``rows`` of them."""
-        return _Tally(self.names, *(part[rows].sum(0) for part in (self.hit, self.true, self.predicted)))
-
-    def drawn(self, weights: NDArray[np.int64]) -> _Tally:
-        """All pictures together, as often as each row of ``weights`` [R, pictures] says: [R, regions]."""
-        return _Tally(self.names, *(weights @ part for part in (self.hit, self.true, self.predicted)))
+    cells: Confusions
+    classes: Regions
+    regions: Regions
+    meant: list[int]  # the classes that the means are over
 
     @property
-    def dice(self) -> NDArray[np.float64]:
-        return ratio(2 * self.hit, self.true + self.predicted)
+    def pictures(self) -> int:
+        return self.cells.pictures
 
-    @property
-    def iou(self) -> NDArray[np.float64]:
-        return ratio(self.hit, self.true + self.predicted - self.hit)
+    def part(self, rows: NDArray[np.int64]) -> _Counted:
+        """The pictures ``rows``, in that order."""
+        return replace(self, cells=self.cells.part(rows))
 
 
 def measure_segmentation(
@@ -101,34 +79,23 @@ def measure_segmentation(
         raise ValueError("counts: expected at least one picture, got none")
     if not len(set(class_names)) == len(class_names) == counts.num_classes:
         raise ValueError(f"class_names: expected {counts.num_classes} different names, got {', '.join(class_names)}")
-    matrices = np.stack(counts.matrices)
-    classes = _Tally.of(matrices, {name: (i,) for i, name in enumerate(class_names)})
-    regions = _Tally.of(matrices, {name: _ids(name, parts, class_names) for name, parts in (nested or {}).items()})
-    meant = [i for i in range(len(class_names)) if i != background_of(class_names)]
+    regions = {name: _ids(name, parts, class_names) for name, parts in (nested or {}).items()}
+    counted = _Counted(
+        Confusions.of(counts.matrices),
+        {name: (class_id,) for class_id, name in enumerate(class_names)},
+        regions,
+        [class_id for class_id in range(len(class_names)) if class_id != background_of(class_names)],
+    )
+    values, intervals = measured(counted, _numbers, groups=counts.groups, sources=counts.sources, of_a_part=_of_a_part)
     return {
-        **_overall(classes.pooled(), meant),
-        "mean_over": [class_names[i] for i in meant],
-        "per_class": _numbers(classes),
-        "regions": _numbers(regions),
-        "intervals": _intervals(classes, regions, meant, counts.groups),
-        "per_group": {
-            group: {
-                "dice": _dice(classes.pooled(rows)),
-                "regions": _dice(regions.pooled(rows)),
-                "pictures": int(rows.sum()),
-            }
-            for group, rows in _rows_of(counts.groups).items()
-        },
-        "per_source": {
-            source: {
-                **_overall(classes.pooled(rows), meant),
-                "dice": _dice(classes.pooled(rows)),
-                "regions": _dice(regions.pooled(rows)),
-                "pictures": int(rows.sum()),
-            }
-            for source, rows in _rows_of(counts.sources).items()
-        },
-        "confusion_matrix": matrices.sum(0).tolist(),
+        **{key: values.pop(key) for key in ("mean_iou", "mean_dice", "pixel_accuracy")},
+        "mean_over": [class_names[class_id] for class_id in counted.meant],
+        "per_class": _with_sizes(values["per_class"], counted.cells.by_picture(counted.classes)),
+        "regions": _with_sizes(values["regions"], counted.cells.by_picture(regions)),
+        "intervals": intervals,
+        "per_group": values["per_group"],
+        "per_source": values["per_source"],
+        "confusion_matrix": counted.cells.matrix().tolist(),
         "confusion_labels": list(class_names),
     }
 
@@ -142,50 +109,53 @@ def _ids(region: str, parts: tuple[str, ...], class_names: Sequence[str]) -> lis
     return [list(class_names).index(part) for part in parts]
 
 
-def _overall(pooled: _Tally, meant: list[int]) -> dict[str, float | None]:
+def _with_sizes(rows: dict[str, dict[str, Any]], by_picture: Tally) -> dict[str, dict[str, Any]]:
+    """The rows of classes or regions with the pixels that truly are of each, and in how many pictures."""
+    pixels, pictures = by_picture.true.sum(0), np.count_nonzero(by_picture.true, axis=0)
     return {
-        "mean_iou": plain(mean_of_known(pooled.iou[meant])),
-        "mean_dice": plain(mean_of_known(pooled.dice[meant])),
-        "pixel_accuracy": plain(ratio(pooled.hit.sum(), pooled.true.sum())),
+        name: {**row, "pixels": int(pixels[i]), "pictures": int(pictures[i])}
+        for i, (name, row) in enumerate(rows.items())
     }
 
 
-def _numbers(tally: _Tally) -> dict[str, dict[str, Any]]:
-    pooled = tally.pooled()
-    columns = {
-        "iou": pooled.iou,
-        "dice": pooled.dice,
-        "dice_per_picture": mean_of_known(tally.dice.T),
-        "precision": ratio(pooled.hit, pooled.predicted),
-        "recall": ratio(pooled.hit, pooled.true),
-    }
+def _numbers(counted: _Counted, weights: NDArray[np.int64]) -> Numbers:
     return {
-        name: {
-            **{key: plain(values[i]) for key, values in columns.items()},
-            "pixels": int(pooled.true[i]),
-            "pictures": int(np.count_nonzero(tally.true[:, i])),
-        }
-        for i, name in enumerate(tally.names)
+        **_overall(counted, weights),
+        "per_class": _each_region(counted.cells, counted.classes, weights),
+        "regions": _each_region(counted.cells, counted.regions, weights),
     }
 
 
-def _dice(pooled: _Tally) -> dict[str, float | None]:
-    return dict(zip(pooled.names, map(plain, pooled.dice), strict=True))
+def _each_region(cells: Confusions, regions: Regions, weights: NDArray[np.int64]) -> Numbers:
+    tally = cells.weighed(regions, weights)
+    return by_name(
+        tuple(regions),
+        iou=tally.iou,
+        dice=tally.dice,
+        dice_per_picture=_mean_over_pictures(cells.by_picture(regions).dice, weights),
+        precision=tally.precision,
+        recall=tally.recall,
+    )
 
 
-def _intervals(classes: _Tally, regions: _Tally, meant: list[int], groups: Sequence[str]) -> dict[str, Any]:
-    group_of = resampling.number_groups(groups, len(groups))
-    drawn = resampling.draw_groups(int(group_of.max()) + 1)
-    classes, regions = classes.drawn(drawn[:, group_of]), regions.drawn(drawn[:, group_of])
+def _of_a_part(counted: _Counted, weights: NDArray[np.int64]) -> Numbers:
+    dice = {
+        key: dict(zip(regions, counted.cells.weighed(regions, weights).dice.T, strict=True))
+        for key, regions in (("dice", counted.classes), ("regions", counted.regions))
+    }
+    return {**_overall(counted, weights), **dice}
+
+
+def _overall(counted: _Counted, weights: NDArray[np.int64]) -> Numbers:
+    classes = counted.cells.weighed(counted.classes, weights)
     return {
-        "mean_iou": resampling.interval(mean_of_known(classes.iou[:, meant])),
-        "mean_dice": resampling.interval(mean_of_known(classes.dice[:, meant])),
-        "per_class": resampling.intervals(classes.names, iou=classes.iou, dice=classes.dice),
-        "regions": resampling.intervals(regions.names, iou=regions.iou, dice=regions.dice),
-        "method": resampling.method(drawn.shape[1], len(groups)),
+        "mean_iou": mean_of_known(classes.iou[:, counted.meant]),
+        "mean_dice": mean_of_known(classes.dice[:, counted.meant]),
+        "pixel_accuracy": ratio(classes.hit.sum(1), classes.true.sum(1)),
     }
 
 
-def _rows_of(names: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
-    """Which pictures carry each name; "" is no name."""
-    return {name: np.array([other == name for other in names]) for name in sorted(set(names) - {""})}
+def _mean_over_pictures(values: NDArray[np.float64], weights: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The mean [R, K] of the values [P, K] that are known."""
+    known = ~np.isnan(values)
+    return ratio(weights @ np.where(known, values, 0), weights @ known.astype(np.int64))

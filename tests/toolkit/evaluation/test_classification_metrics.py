@@ -181,6 +181,21 @@ def test_per_source() -> None:
     assert measure_classification(truth, np.eye(2)[answers], NAMES[:2])["per_source"] == {}
 
 
+def test_a_source_and_a_group_have_the_intervals_of_their_pictures_alone() -> None:
+    truth, probabilities = draw(40, 3)
+    groups, sources = [f"object {i // 4}" for i in range(40)], ["web" if i < 24 else "street" for i in range(40)]
+    found = measure_classification(truth, probabilities, NAMES[:3], groups, sources)
+    for key, name, rows, together in (
+        ("per_source", "web", slice(24), groups[:24]),
+        ("per_group", "object 2", slice(8, 12), None),
+    ):
+        alone = measure_classification(truth[rows], probabilities[rows], NAMES[:3], together)
+        for number in ("top1", "macro_f1"):
+            assert found[key][name][number] == alone[number]
+            assert found["intervals"][key][name][number] == alone["intervals"][number]
+    assert len(found["per_group"]) == 10
+
+
 def test_pictures_without_a_group_stand_alone() -> None:
     truth, probabilities = draw(6, 2)
     groups = ["a", "a", "", "", "b", "b"]

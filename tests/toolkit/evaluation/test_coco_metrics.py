@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from toolkit.bundle_spec import DetectionPostprocessing
 from toolkit.data.table import BoxSample, Table
-from toolkit.evaluation.coco_metrics import Detections, bootstrap, evaluator, precision_curves, summarise
-from toolkit.evaluation.operating_point import at_threshold, confusion_matrix
+from toolkit.evaluation.average_precision import average_precision
+from toolkit.evaluation.coco_metrics import Detections, class_matches, evaluator, precision_curves, summarise
+from toolkit.evaluation.detection_metrics import measure_detection
+from toolkit.evaluation.operating_point import judge, shipped_answer
 
 NAMES = ("cat", "dog")
 
@@ -62,24 +69,128 @@ def test_a_class_without_boxes_has_no_number() -> None:
     assert numbers["AP"] == pytest.approx(1.0)
 
 
-def test_intervals_hold_the_estimate_and_leave_the_evaluator_as_it_was() -> None:
-    rng = np.random.default_rng(0)
-    samples = tuple(sample([A, B], [0, 1]) for _ in range(20))
-    detections = [found([A, B], rng.uniform(0.3, 1, 2).tolist(), [0, int(rng.random() < 0.6)]) for _ in range(20)]
-    matched = evaluator(Table(NAMES, samples), detections)
-    before = summarise(matched)
-    intervals = bootstrap(matched, rounds=60)
-    assert summarise(matched) == before
+def scattered(pictures: int, seed: int, crowds: bool) -> tuple[Table[BoxSample], list[Detections]]:
+    """Objects of two classes, some crowds, and detections of them that are shifted, doubled, missed or wrong."""
+    rng = np.random.default_rng(seed)
+    samples, answers = [], []
+    for _ in range(pictures):
+        count = int(rng.integers(0, 5))
+        corners = rng.uniform(0, 60, (count, 2))
+        boxes = np.concatenate([corners, corners + rng.uniform(8, 40, (count, 2))], axis=1)
+        classes = rng.integers(2, size=count)
+        samples.append(sample(boxes.tolist(), classes.tolist(), (rng.random(count) < 0.3 * crowds).tolist()))
+        given = np.repeat(np.arange(count), rng.integers(0, 3, count))
+        moved = boxes[given] + rng.normal(0, 3, (len(given), 4))
+        wrong = np.where(rng.random(len(given)) < 0.2, 1 - classes[given], classes[given])
+        answers.append(found(moved.tolist(), rng.permutation(1000)[: len(given)] / 1000, wrong.tolist()))
+    return Table(NAMES, tuple(samples)), answers
+
+
+@pytest.mark.parametrize("crowds", [False, True])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_weight_counts_a_picture_as_often_against_pycocotools(seed: int, crowds: bool) -> None:
+    """The reference measures a set in which every picture stands as often as its weight says."""
+    table, answers = scattered(12, seed, crowds)
+    matches = class_matches(evaluator(table, answers))
+    weights = np.random.default_rng(seed).integers(0, 4, (5, 12))
+    weights[0] = 1
+    weights[1, 3:] = 0
+    found = np.stack([average_precision(one, weights) for one in matches], axis=1)  # [R, C, T]
+    for row, often in enumerate(weights):
+        chosen = np.repeat(np.arange(12), often)
+        repeated = Table(NAMES, tuple(table.samples[i] for i in chosen))
+        wanted = summarise(evaluator(repeated, [answers[i] for i in chosen]))
+        for class_id, name in enumerate(NAMES):
+            numbers = wanted["per_class"][name]
+            here = found[row, class_id]
+            if numbers["AP"] is None:
+                assert np.isnan(here).all()
+            else:
+                assert here.mean() == pytest.approx(numbers["AP"], abs=1e-12)
+                assert here[0] == pytest.approx(numbers["AP50"], abs=1e-12)
+
+
+def test_many_rounds_are_counted_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    table, answers = scattered(12, 3, True)
+    weights = np.random.default_rng(0).integers(0, 4, (50, 12))
+    for one in class_matches(evaluator(table, answers)):
+        whole = average_precision(one, weights)
+        with monkeypatch.context() as patch:
+            patch.setattr("toolkit.evaluation.average_precision._AT_ONCE", 7 * len(one.picture))
+            np.testing.assert_array_equal(average_precision(one, weights), whole)
+
+
+def test_a_part_has_the_numbers_of_its_pictures_alone() -> None:
+    table, answers = scattered(12, 4, True)
+    rows = np.array([10, 2, 5, 7])
+    alone = Table(NAMES, tuple(table.samples[i] for i in rows))
+    weights = np.ones((1, 4), np.int64)
+    for whole, part in zip(
+        class_matches(evaluator(table, answers)),
+        class_matches(evaluator(alone, [answers[i] for i in rows])),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(
+            average_precision(whole.part(rows), weights), average_precision(part, weights)
+        )  # fmt: skip
+
+
+SHIPPED = DetectionPostprocessing(score_threshold=0.3, iou_threshold=0.6, max_detections=300)
+
+
+def measure(table: Table[BoxSample], detections: list[Detections], shipped: Any = SHIPPED) -> dict[str, Any]:
+    judged = [judge(s, shipped_answer(d, shipped)) for s, d in zip(table.samples, detections, strict=True)]
+    return measure_detection(table, evaluator(table, detections), judged, shipped)
+
+
+def told(table: Table[BoxSample], groups: Sequence[str], sources: Sequence[str]) -> Table[BoxSample]:
+    samples = (replace(s, group=g, source=o) for s, g, o in zip(table.samples, groups, sources, strict=True))
+    return Table(NAMES, tuple(samples))
+
+
+def test_intervals_against_pycocotools_round_by_round() -> None:
+    """The groups are drawn as the seed says, and each round is measured as a set of its own."""
+    table, answers = scattered(9, 5, False)
+    groups, sources = list("aaabbbccc"), list("xxxxxxyyy")
+    metrics = measure(told(table, groups, sources), answers)
+    rounds = []
+    for drawn in np.random.default_rng(0).integers(3, size=(200, 3)):
+        chosen = [3 * g + k for g in drawn for k in range(3)]
+        repeated = Table(NAMES, tuple(table.samples[i] for i in chosen))
+        rounds.append(summarise(evaluator(repeated, [answers[i] for i in chosen])))
     for name in ("AP", "AP50"):
-        low, high = intervals[name]
-        assert low <= before[name] <= high
-        assert high - low > 0.01
-    assert bootstrap(matched, rounds=60) == intervals  # seeded
+        wanted = np.percentile([numbers[name] for numbers in rounds], [2.5, 97.5])
+        assert metrics["intervals"][name] == pytest.approx(wanted.tolist())
+        wanted = np.percentile([numbers["per_class"]["cat"][name] for numbers in rounds], [2.5, 97.5])
+        assert metrics["intervals"]["per_class"]["cat"][name] == pytest.approx(wanted.tolist())
+    assert metrics["intervals"]["method"].startswith("95 % percentile bootstrap over 3 groups of pictures")
+
+
+def test_sources_and_groups_are_measured_alone_with_intervals() -> None:
+    table, answers = scattered(10, 6, False)
+    groups, sources = list("aaabbbcccd"), [*"xxxxxxyyy", ""]
+    metrics = measure(told(table, groups, sources), answers)
+    assert list(metrics["per_group"]) == ["a", "b", "c"]  # d is one picture
+    assert list(metrics["per_source"]) == ["x", "y"]
+    for key, name, rows in (("per_group", "b", [3, 4, 5]), ("per_source", "x", list(range(6)))):
+        alone = measure(Table(NAMES, tuple(table.samples[i] for i in rows)), [answers[i] for i in rows])
+        row = metrics[key][name]
+        assert row["pictures"] == len(rows)
+        assert row["AP"] == pytest.approx(alone["coco"]["AP"])
+        assert row["AP50"] == pytest.approx(alone["coco"]["AP50"])
+        for number in ("found", "precision_of_boxes", "class_right_of_found"):
+            assert row[number] == pytest.approx(alone["operating_point"][number])
+        low, high = metrics["intervals"][key][name]["found"]
+        assert low <= row["found"] <= high
+    assert metrics["intervals"]["per_source"]["y"]["AP"] is None  # one group: nothing is known of others
+    assert metrics["intervals"]["per_group"]["c"]["AP"] is not None  # of that group its pictures speak
 
 
 def test_a_certain_result_has_a_narrow_interval() -> None:
-    intervals = bootstrap(evaluator(TABLE, PERFECT), rounds=20)
-    assert intervals["per_class"]["cat"]["AP50"] == pytest.approx([1.0, 1.0])
+    metrics = measure(told(TABLE, "abc", [""] * 3), PERFECT)
+    assert metrics["intervals"]["per_class"]["cat"] == {"AP": pytest.approx([1, 1]), "AP50": pytest.approx([1, 1])}
+    assert metrics["intervals"]["operating_point"]["found"] == [1.0, 1.0]
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
 
 
 def test_precision_curves() -> None:
@@ -95,12 +206,32 @@ def test_confusion_matrix_counted_by_hand() -> None:
         found([B, B], [0.9, 0.1], [1, 1]),  # on a crowd: counts neither way; the other is under the threshold
     ]
     #                          cat dog nothing
-    assert confusion_matrix(table, detections, 0.5).tolist() == [[0, 1, 1], [0, 1, 0], [1, 0, 0]]
+    assert measure(table, detections)["operating_point"]["confusion_matrix"] == [[0, 1, 1], [0, 1, 0], [1, 0, 0]]
+    judged = judge(table.samples[1], shipped_answer(detections[1], SHIPPED))
+    assert (judged.truth.tolist(), judged.missed.tolist()) == ([-2], [0])
 
 
 def test_the_operating_point() -> None:
-    point = at_threshold(TABLE, [PERFECT[0], NOTHING[0], found([FAR], [0.6], [0])], 0.5, 0.6)
+    detections = [PERFECT[0], NOTHING[0], found([FAR], [0.6], [0])]
+    point = measure(TABLE, detections)["operating_point"]
     assert point["found"] == pytest.approx(2 / 3)
     assert point["precision_of_boxes"] == pytest.approx(2 / 3)
     assert point["class_right_of_found"] == 1.0
     assert point["per_class"]["cat"] == {"recall": 0.5, "precision": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("shipped", "kept"),
+    [
+        ({}, [0.9, 0.8]),  # B again, at an IoU of 0.65
+        ({"iou_threshold": 0.7}, [0.9, 0.8, 0.7]),
+        ({"score_threshold": 0.85}, [0.9]),
+        ({"max_detections": 1}, [0.9]),
+    ],
+)
+def test_the_shipped_answer(shipped: dict[str, Any], kept: list[float]) -> None:
+    """Evaluation asks for more than a bundle gives."""
+    near = [60.0, 60, 90, 79.5]
+    all_found = found([A, B, near, FAR], [0.9, 0.8, 0.7, 0.1], [0, 1, 1, 0])
+    given = shipped_answer(all_found, SHIPPED.model_copy(update=shipped))
+    assert given.scores.tolist() == pytest.approx(kept)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 from toolkit.evaluation.classification_metrics import measure_classification
 from toolkit.evaluation.resampling import (
+    Numbers,
+    by_name,
     draw_groups,
     interval,
-    intervals,
+    interval_numbers,
     mean_of_known,
+    measured,
     method,
     number_groups,
     plain,
+    plain_numbers,
     ratio,
+    renumbered,
+    rows_of,
 )
 from toolkit.evaluation.segmentation_metrics import SegmentationCounts, measure_segmentation
 
@@ -46,10 +54,12 @@ def test_interval() -> None:
     assert interval(values) == [5.0, 195.0]
     assert interval(np.append(values, np.nan)) == [5.0, 195.0]
     assert interval(np.full(3, np.nan)) is None
-    assert intervals(("a", "b"), dice=np.stack([values, values + 1], 1)) == {
-        "a": {"dice": [5.0, 195.0]},
-        "b": {"dice": [6.0, 196.0]},
+    numbers = {"mean": values, "per_class": by_name(("a", "b"), dice=np.stack([values, values + 1], 1))}
+    assert interval_numbers(numbers) == {
+        "mean": [5.0, 195.0],
+        "per_class": {"a": {"dice": [5.0, 195.0]}, "b": {"dice": [6.0, 196.0]}},
     }
+    assert plain_numbers(numbers) == {"mean": 0.0, "per_class": {"a": {"dice": 0.0}, "b": {"dice": 1.0}}}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +86,9 @@ def test_one_group_has_numbers_but_no_intervals() -> None:
     found = measure_segmentation(counts, ("background", "bone"))
     assert found["mean_dice"] == 1.0
     assert found["intervals"]["mean_dice"] is None
-    assert found["intervals"]["per_class"]["bone"] == {"iou": None, "dice": None}
+    assert found["intervals"]["per_class"]["bone"] == dict.fromkeys(
+        ("iou", "dice", "dice_per_picture", "precision", "recall")
+    )
     assert found["intervals"]["method"].startswith("no intervals")
 
 
@@ -85,3 +97,65 @@ def test_numbers_that_are_not_there() -> None:
     assert np.isnan(ratio([1, 1, 0], [2, 0, 0])[1:]).all()
     assert mean_of_known(np.array([[1, np.nan, 3], [np.nan, np.nan, np.nan]])).tolist()[0] == 2.0
     assert [plain(np.float64(0.5)), plain(np.nan), plain(ratio(1, 4))] == [0.5, None, 0.25]
+
+
+def test_rows_of() -> None:
+    names = ["b", "", "a", "b", "c"]
+    assert {name: rows.tolist() for name, rows in rows_of(names).items()} == {"a": [2], "b": [0, 3], "c": [4]}
+    assert {name: rows.tolist() for name, rows in rows_of(names, 2).items()} == {"b": [0, 3]}
+    assert rows_of([]) == {}
+
+
+def test_renumbered() -> None:
+    kept, numbers = renumbered(np.array([0, 3, 1, 3, 2]), np.array([3, 0]), 4)
+    assert kept.tolist() == [True, True, False, True, False]
+    assert numbers.tolist() == [1, 0, 0]
+
+
+@dataclass(frozen=True)
+class Values:
+    """Pictures with a number each; what is measured is their mean."""
+
+    of: np.ndarray
+
+    @property
+    def pictures(self) -> int:
+        return len(self.of)
+
+    def part(self, rows: np.ndarray) -> Values:
+        return Values(self.of[rows])
+
+
+def means(values: Values, weights: np.ndarray) -> Numbers:
+    return {"mean": ratio(weights @ values.of, weights.sum(1))}
+
+
+def test_what_is_drawn_for_all_for_a_source_and_for_a_group() -> None:
+    """Of all and of a source whole groups are drawn, of a group its pictures; each is the bootstrap done by hand."""
+    of = np.array([1.0, 2, 5, 9, 4, 4, 7])
+    groups, sources = ["a", "a", "b", "b", "c", "c", ""], ["x", "x", "x", "x", "y", "y", ""]
+    values, intervals = measured(Values(of), means, groups=groups, sources=sources, of_a_part=means)
+
+    def drawn(units: list[list[int]]) -> list[float]:
+        rounds = np.random.default_rng(0).integers(len(units), size=(200, len(units)))
+        found = [np.mean([of[row] for unit in drawn for row in units[unit]]) for drawn in rounds]
+        return np.percentile(found, [2.5, 97.5]).tolist()
+
+    assert values["mean"] == pytest.approx(of.mean())
+    assert intervals["mean"] == pytest.approx(drawn([[0, 1], [2, 3], [4, 5], [6]]))
+    assert values["per_source"] == {"x": {"mean": 4.25, "pictures": 4}, "y": {"mean": 4.0, "pictures": 2}}
+    assert intervals["per_source"]["x"]["mean"] == pytest.approx(drawn([[0, 1], [2, 3]]))
+    assert intervals["per_source"]["y"] == {"mean": None}  # one group says nothing of others
+    assert {name: row["mean"] for name, row in values["per_group"].items()} == {"a": 1.5, "b": 7.0, "c": 4.0}
+    assert intervals["per_group"]["b"]["mean"] == pytest.approx(drawn([[2], [3]]))
+    assert intervals["method"] == "95 % percentile bootstrap over 4 groups of pictures, 200 rounds, seed 0"
+    assert intervals["method_of_a_group"] == "95 % percentile bootstrap over its pictures, 200 rounds, seed 0"
+
+
+@pytest.mark.parametrize(("groups", "sources"), [(None, None), (["", ""], ["", ""]), (["a", "b"], None)])
+def test_where_nothing_is_told_nothing_is_listed(groups: list[str] | None, sources: list[str] | None) -> None:
+    values, intervals = measured(Values(np.arange(2.0)), means, groups=groups, sources=sources, of_a_part=means)
+    assert (values["per_group"], values["per_source"]) == ({}, {})
+    assert (intervals["per_group"], intervals["per_source"]) == ({}, {})
+    assert intervals["method"].startswith("95 % percentile bootstrap over pictures")
+    assert "method_of_a_group" not in intervals

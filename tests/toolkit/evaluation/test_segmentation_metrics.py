@@ -101,7 +101,7 @@ def test_a_class_that_is_nowhere_has_no_number() -> None:
     assert found["regions"]["whole lung"] == {**nothing, "pixels": 0, "pictures": 0}
     assert (found["mean_dice"], found["mean_iou"], found["pixel_accuracy"]) == (None, None, 1.0)
     assert found["intervals"]["mean_dice"] is None
-    assert found["intervals"]["per_class"]["lesion"] == {"iou": None, "dice": None}
+    assert found["intervals"]["per_class"]["lesion"] == nothing
 
 
 def test_a_false_alarm_on_an_empty_picture_counts_by_picture() -> None:
@@ -135,7 +135,7 @@ def test_intervals_against_loops(grouped: bool) -> None:
     rounds = slow_rounds(pairs, groups if grouped else [str(i) for i in range(9)])
     tables = {name: [slow(chosen, ids) for chosen in rounds] for name, ids in (("lung", (1,)), ("lesion", (2,)))}
     for name, table in tables.items():
-        for key in ("dice", "iou"):
+        for key in ("dice", "iou", "recall", "precision", "dice_per_picture"):
             assert found["per_class"][name][key] == pytest.approx(bounds([row[key] for row in table]))
     whole = [slow(chosen, (1, 2))["dice"] for chosen in rounds]
     assert found["regions"]["whole lung"]["dice"] == pytest.approx(bounds(whole))
@@ -156,7 +156,12 @@ def test_per_group_and_per_source() -> None:
     assert found["per_group"]["b"]["dice"] == pytest.approx({n: slow(b, (i,))["dice"] for i, n in enumerate(NAMES)})
     assert found["per_group"]["b"]["regions"] == pytest.approx({"whole lung": slow(b, (1, 2))["dice"]})
     x = [pairs[0], pairs[2], pairs[3]]
-    part = measure_segmentation(count(x), NAMES, NESTED)
+    part = measure_segmentation(count(x, ["b", "b", ""]), NAMES, NESTED)
+    around, alone = found["intervals"]["per_source"]["x"], part["intervals"]
+    assert (around["mean_dice"], around["mean_iou"]) == (alone["mean_dice"], alone["mean_iou"])
+    assert around["dice"] == {name: row["dice"] for name, row in alone["per_class"].items()}
+    assert around["regions"]["whole lung"] == alone["regions"]["whole lung"]["dice"]
+    assert found["intervals"]["per_group"]["b"]["mean_dice"] is not None
     for key in ("mean_iou", "mean_dice", "pixel_accuracy"):
         assert found["per_source"]["x"][key] == part[key]
     assert found["per_source"]["x"]["dice"]["lesion"] == part["per_class"]["lesion"]["dice"]

@@ -1,0 +1,117 @@
+"""A detector's numbers: COCO's, and what its answers at the shipped threshold are worth, all with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolkit.bundle_spec import DetectionPostprocessing
+from toolkit.data.table import BoxSample, Table
+from toolkit.evaluation.average_precision import ClassMatches, average_precision
+from toolkit.evaluation.coco_metrics import class_matches, summarise
+from toolkit.evaluation.confusions import Confusions, Regions
+from toolkit.evaluation.operating_point import Judged, confusions
+from toolkit.evaluation.resampling import Numbers, by_name, mean_of_known, measured, ratio
+
+
+@dataclass(frozen=True)
+class DetectionCounts:
+    """What was matched in P pictures: at any score for AP, and at the shipped threshold."""
+
+    class_names: tuple[str, ...]
+    matches: tuple[ClassMatches, ...]
+    shipped: Confusions
+
+    @property
+    def pictures(self) -> int:
+        return self.shipped.pictures
+
+    def part(self, rows: NDArray[np.int64]) -> DetectionCounts:
+        """The pictures ``rows``, in that order."""
+        matches = tuple(one.part(rows) for one in self.matches)
+        return DetectionCounts(self.class_names, matches, self.shipped.part(rows))
+
+
+def measure_detection(
+    table: Table[BoxSample], matched: Any, judged: Sequence[Judged], shipped: DetectionPostprocessing
+) -> dict[str, Any]:
+    """The numbers of the pictures of ``table``.
+
+    Args:
+        table: at least one picture.
+        matched: what ``coco_metrics.evaluator`` made of the detections at any score.
+        judged: the answers at the shipped threshold, one a picture.
+        shipped: the bundle's thresholds.
+
+    Returns:
+        Plain numbers for JSON; None stands where there is nothing to measure. ``coco``, its twelve numbers;
+        ``per_class`` AP, AP50, AR100 and boxes; ``intervals`` of 95 % over groups, else over pictures; ``per_group``
+        and ``per_source``, where told; ``operating_point``, what the shipped threshold gives.
+    """
+    coco = summarise(matched)
+    per_class = coco.pop("per_class")
+    at_threshold = confusions(table.samples, judged, len(table.class_names))
+    counts = DetectionCounts(table.class_names, tuple(class_matches(matched)), at_threshold)
+    values, intervals = measured(
+        counts,
+        _numbers,
+        groups=[sample.group for sample in table.samples],
+        sources=[sample.source for sample in table.samples],
+        of_a_part=_of_a_part,
+    )
+    return {
+        "coco": coco,
+        "per_class": per_class,
+        "intervals": intervals,
+        "per_group": values["per_group"],
+        "per_source": values["per_source"],
+        "operating_point": {
+            "score_threshold": shipped.score_threshold,
+            **values["operating_point"],
+            "confusion_matrix": at_threshold.matrix().tolist(),
+            "confusion_labels": [*table.class_names, "nothing"],
+        },
+    }
+
+
+def _numbers(counts: DetectionCounts, weights: NDArray[np.int64]) -> Numbers:
+    precision = _precision(counts, weights)
+    classes: Regions = {name: (class_id,) for class_id, name in enumerate(counts.class_names)}
+    tally = counts.shipped.weighed(classes, weights)
+    return {
+        **_overall(precision),
+        "per_class": by_name(counts.class_names, AP=precision.mean(2), AP50=precision[:, :, 0]),
+        "operating_point": {
+            **_at_threshold(counts, weights),
+            "per_class": by_name(counts.class_names, recall=tally.recall, precision=tally.precision),
+        },
+    }
+
+
+def _of_a_part(counts: DetectionCounts, weights: NDArray[np.int64]) -> Numbers:
+    return {**_overall(_precision(counts, weights)), **_at_threshold(counts, weights)}
+
+
+def _precision(counts: DetectionCounts, weights: NDArray[np.int64]) -> NDArray[np.float64]:
+    """AP [R, C, T] of each class."""
+    return np.stack([average_precision(matches, weights) for matches in counts.matches], axis=1)
+
+
+def _overall(precision: NDArray[np.float64]) -> Numbers:
+    return {"AP": mean_of_known(precision.mean(2)), "AP50": mean_of_known(precision[:, :, 0])}
+
+
+def _at_threshold(counts: DetectionCounts, weights: NDArray[np.int64]) -> Numbers:
+    """Of the objects whatever their class: how many are found, how many boxes lie on one, and is its class right."""
+    ids = range(len(counts.class_names))
+    anything = counts.shipped.weighed({"anything": tuple(ids)}, weights)
+    right = counts.shipped.weighed({str(class_id): (class_id,) for class_id in ids}, weights).hit.sum(1)
+    return {
+        "found": anything.recall[:, 0],
+        "precision_of_boxes": anything.precision[:, 0],
+        "class_right_of_found": ratio(right, anything.hit[:, 0]),
+    }
