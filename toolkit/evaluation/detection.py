@@ -15,7 +15,8 @@ from toolkit.evaluation.coco_metrics import (
 )
 from toolkit.evaluation.detection_metrics import measure_detection
 from toolkit.evaluation.operating_point import judge, shipped_answer
-from toolkit.evaluation.task import Evaluation, markdown_table, number, predictions, ranged
+from toolkit.evaluation.sections import Ranged, Section, at, number, of_parts, overall
+from toolkit.evaluation.task import Evaluation, predictions
 from toolkit.inference.model import Model
 
 
@@ -50,60 +51,49 @@ class DetectionEvaluation(Evaluation):
             **measure_detection(table, evaluator(table, predictions), judged, shipped),
         }
 
-    def lines(self, metrics: dict[str, Any]) -> list[str]:
-        data, intervals, point = metrics["data"], metrics["intervals"], metrics["operating_point"]
-        width = max(len(name) for name in ("all classes", *metrics["per_class"], *metrics["per_source"]))
-        rows = [("all classes", metrics["coco"], intervals)]
-        rows += [(name, row, intervals["per_class"][name]) for name, row in metrics["per_class"].items()]
-        lines = [f"{data['pictures']} pictures, {data['boxes']} boxes, split {data['split']}"]
-        for name, row, around in rows:
-            lines.append(
-                f"{name:{width}}  AP {ranged(row['AP'], around['AP'])}  AP50 {ranged(row['AP50'], around['AP50'])}"
-            )
-        for name, row in metrics["per_source"].items():
-            lines.append(
-                f"{name:{width}}  AP {number(row['AP'])}  AP50 {number(row['AP50'])}  ({row['pictures']} pictures)"
-            )
-        lines.append("  ".join(f"{name} {number(value)}" for name, value in metrics["coco"].items()))
-        lines.append(
-            f"at score {point['score_threshold']:g}: found {number(point['found'])}, precision of boxes"
-            f" {number(point['precision_of_boxes'])}, class right of found {number(point['class_right_of_found'])}"
-        )
-        return lines
-
-    def card(self, metrics: dict[str, Any]) -> list[str]:
-        data, intervals, point = metrics["data"], metrics["intervals"], metrics["operating_point"]
-        rows = [("all", metrics["coco"], intervals, data["boxes"])]
-        rows += [(name, row, intervals["per_class"][name], row["boxes"]) for name, row in metrics["per_class"].items()]
-        lines = [
-            f"On the {data['pictures']} pictures ({data['boxes']} boxes) of the split `{data['split']}`,"
-            f" COCO's protocol; in brackets the 95 % interval ({intervals['method'].removeprefix('95 % ')}).",
-            "",
-            *markdown_table(
-                ("", "AP", "AP50", "boxes"),
-                [
-                    (name, ranged(row["AP"], around["AP"], 3), ranged(row["AP50"], around["AP50"], 3), str(boxes))
-                    for name, row, around, boxes in rows
-                ],
-            ),
-        ]
-        if metrics["per_source"]:
-            sources = [
-                (source, number(row["AP"], 3), number(row["AP50"], 3), str(row["pictures"]))
-                for source, row in metrics["per_source"].items()
-            ]
-            lines += ["", *markdown_table(("source", "AP", "AP50", "pictures"), sources)]
+    def sections(self, metrics: dict[str, Any]) -> list[Section]:
+        coco, intervals, point = metrics["coco"], metrics["intervals"], metrics["operating_point"]
+        shipped, around = f"at score {point['score_threshold']:g}", intervals["operating_point"]
+        sizes = (("small", "up to 32 px"), ("medium", "to 96 px"), ("large", "over 96 px"))
         return [
-            *lines,
-            "",
-            f"At the shipped score threshold {point['score_threshold']:g}: {_percent(point['found'])} of the objects"
-            f" are found, {_percent(point['precision_of_boxes'])} of the boxes given lie on an object (IoU 0.5), and"
-            f" the class is right on {_percent(point['class_right_of_found'])} of those.",
+            overall(
+                ("AP", at(coco, intervals, "AP"), "COCO's, over IoU 0.5 to 0.95"),
+                ("AP50", at(coco, intervals, "AP50"), "at IoU 0.5"),
+                ("AP75", Ranged(coco["AP75"]), "at IoU 0.75"),
+                ("AR100", Ranged(coco["AR100"]), "recall with 100 boxes a picture"),
+                ("found", at(point, around, "found"), f"of the objects, {shipped}"),
+                ("precision of boxes", at(point, around, "precision_of_boxes"), f"of the boxes, {shipped}"),
+                ("class right of found", at(point, around, "class_right_of_found"), f"of those found, {shipped}"),
+            ),
+            Section(
+                "class",
+                ("AP", "AP50", f"recall {shipped}", "precision", "boxes"),
+                tuple(
+                    (
+                        name,
+                        (
+                            at(row, intervals["per_class"][name], "AP"),
+                            at(row, intervals["per_class"][name], "AP50"),
+                            at(point["per_class"][name], around["per_class"][name], "recall"),
+                            at(point["per_class"][name], around["per_class"][name], "precision"),
+                            row["boxes"],
+                        ),
+                    )
+                    for name, row in metrics["per_class"].items()
+                ),
+            ),
+            Section(
+                "size",
+                ("AP", "AR100", ""),
+                tuple(
+                    (name, (Ranged(coco[f"AP_{name}"]), Ranged(coco[f"AR_{name}"]), meaning)) for name, meaning in sizes
+                ),
+            ),
+            *of_parts(
+                metrics,
+                {"AP": ("AP",), "AP50": ("AP50",), "found": ("found",), "precision of boxes": ("precision_of_boxes",)},
+            ),
         ]
 
     def headline(self, metrics: dict[str, Any]) -> str:
-        return f"AP {number(metrics['coco']['AP'], 3)}, AP50 {number(metrics['coco']['AP50'], 3)}"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"
+        return f"AP {number(metrics['coco']['AP'])}, AP50 {number(metrics['coco']['AP50'])}"

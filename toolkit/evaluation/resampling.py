@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROUNDS, SEED = 200, 0
+FEW = 10  # groups, or pictures without: with so few, resampling shows a part of how much others would differ
 LEAST_OF_A_GROUP = 2  # pictures; the number of a group of one is that picture's
 
 # Numbers by name, each for R rounds [R], or blocks of them.
@@ -147,7 +148,8 @@ def method(groups: int, pictures: int) -> str:
     if groups < 2:
         return "no intervals: they need two pictures, or two groups of pictures where groups are told"
     over = "pictures" if groups == pictures else f"{groups} groups of pictures"
-    return f"95 % percentile bootstrap over {over}, {ROUNDS} rounds, seed {SEED}"
+    few = f"; {groups} are few, others will differ by more than this" if groups < FEW else ""
+    return f"95 % percentile bootstrap over {over}, {ROUNDS} rounds, seed {SEED}{few}"
 
 
 def ratio(part: Any, whole: Any) -> NDArray[np.float64]:

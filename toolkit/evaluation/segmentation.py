@@ -7,9 +7,12 @@ from typing import Any
 from toolkit.bundle_spec import SegmentationPostprocessing
 from toolkit.data.mask_files import read_mask
 from toolkit.data.table import MaskSample, Progress, Table
+from toolkit.evaluation.sections import Ranged, Row, Section, at, number, of_parts, overall
 from toolkit.evaluation.segmentation_metrics import SegmentationCounts, measure_segmentation
-from toolkit.evaluation.task import Evaluation, markdown_table, number, predictions, ranged
+from toolkit.evaluation.task import Evaluation, predictions
 from toolkit.inference.model import Model
+
+MOST_COLUMNS = 4  # of a table that must fit a terminal
 
 
 class SegmentationEvaluation(Evaluation):
@@ -28,68 +31,41 @@ class SegmentationEvaluation(Evaluation):
         assert isinstance(shipped, SegmentationPostprocessing)
         return measure_segmentation(predictions, table.class_names, shipped.regions)
 
-    def lines(self, metrics: dict[str, Any]) -> list[str]:
-        data, intervals = metrics["data"], metrics["intervals"]
-        rows = _rows(metrics)
-        width = max(len(name) for name, _, _ in rows)
-        lines = [
-            f"{data['pictures']} pictures, split {data['split']}",
-            f"{'mean':{width}}  Dice {ranged(metrics['mean_dice'], intervals['mean_dice'])}"
-            f"  IoU {number(metrics['mean_iou'])}  (over {', '.join(metrics['mean_over'])})",
-        ]
-        for name, row, around in rows:
-            lines.append(
-                f"{name:{width}}  Dice {ranged(row['dice'], around['dice'])}  IoU {number(row['iou'])}"
-                f"  Dice per picture {number(row['dice_per_picture'])}  recall {number(row['recall'])}"
-                f"  precision {number(row['precision'])}  (in {row['pictures']} pictures)"
-            )
-        for group, row in metrics["per_group"].items():
-            dice = {**row["dice"], **{f"{name} (region)": value for name, value in row["regions"].items()}}
-            told = ", ".join(f"{name} {number(value)}" for name, value in dice.items())
-            lines.append(f"{group}: Dice {told} ({row['pictures']} pictures)")
-        for source, row in metrics["per_source"].items():
-            mean = f"mean Dice {number(row['mean_dice'])}  mean IoU {number(row['mean_iou'])}"
-            lines.append(f"{source}: {mean} ({row['pictures']} pictures)")
-        return lines
-
-    def card(self, metrics: dict[str, Any]) -> list[str]:
-        data, intervals = metrics["data"], metrics["intervals"]
-        count = len(metrics["per_group"])
-        groups = f" of {count} group{'s' if count > 1 else ''}" if count else ""
-        lines = [
-            f"On the {data['pictures']} pictures{groups} of the split `{data['split']}`; Dice and IoU over all pixels"
-            f" together; in brackets the 95 % interval ({intervals['method'].removeprefix('95 % ')}).",
-            "",
-            *markdown_table(
-                ("", "Dice", "IoU", "Dice per picture", "recall", "precision", "in pictures"),
-                [
-                    (
-                        name,
-                        ranged(row["dice"], around["dice"], 3),
-                        *(number(row[key], 3) for key in ("iou", "dice_per_picture", "recall", "precision")),
-                        str(row["pictures"]),
-                    )
-                    for name, row, around in _rows(metrics)
-                ],
+    def sections(self, metrics: dict[str, Any]) -> list[Section]:
+        intervals, over = metrics["intervals"], f"over {', '.join(metrics['mean_over'])}"
+        return [
+            overall(
+                ("mean Dice", at(metrics, intervals, "mean_dice"), over),
+                ("mean IoU", at(metrics, intervals, "mean_iou"), over),
+                ("pixel accuracy", at(metrics, intervals, "pixel_accuracy"), "of all pixels, the background's too"),
             ),
+            Section("class", ("Dice", "IoU", "Dice per picture", "recall", "precision", "in pictures"), _rows(metrics)),
+            *of_parts(metrics, _columns(metrics)),
         ]
-        if metrics["per_source"]:
-            sources = [
-                (name, number(row["mean_dice"], 3), number(row["mean_iou"], 3), str(row["pictures"]))
-                for name, row in metrics["per_source"].items()
-            ]
-            lines += ["", *markdown_table(("source", "mean Dice", "mean IoU", "pictures"), sources)]
-        return lines
 
     def headline(self, metrics: dict[str, Any]) -> str:
         told = {**metrics["per_class"], **metrics["regions"]}
         shown = [name for name in told if name in metrics["mean_over"] or name in metrics["regions"]]
-        return "Dice " + ", ".join(f"{name} {number(told[name]['dice'], 3)}" for name in shown)
+        return "Dice " + ", ".join(f"{name} {number(told[name]['dice'])}" for name in shown)
 
 
-def _rows(metrics: dict[str, Any]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Name, numbers and intervals of each class and region."""
-    intervals = metrics["intervals"]
-    classes = [(name, row, intervals["per_class"][name]) for name, row in metrics["per_class"].items()]
-    regions = [(f"{name} (region)", row, intervals["regions"][name]) for name, row in metrics["regions"].items()]
-    return classes + regions
+def _rows(metrics: dict[str, Any]) -> tuple[Row, ...]:
+    """A row for each class and region. IoU follows from Dice, and needs no interval of its own."""
+    rows = []
+    for key, told in (("per_class", "{}"), ("regions", "{} (region)")):
+        for name, row in metrics[key].items():
+            dice, per_picture, recall, precision = (
+                at(row, metrics["intervals"][key][name], number_of)
+                for number_of in ("dice", "dice_per_picture", "recall", "precision")
+            )
+            cells = (dice, Ranged(row["iou"]), per_picture, recall, precision, row["pictures"])
+            rows.append((told.format(name), cells))
+    return tuple(rows)
+
+
+def _columns(metrics: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """What is told of a source or group: the means, and the Dice of classes and regions where they are few."""
+    columns: dict[str, tuple[str, ...]] = {"mean Dice": ("mean_dice",)}
+    each = {name: ("dice", name) for name in metrics["mean_over"]}
+    each |= {f"{name} (region)": ("regions", name) for name in metrics["regions"]}
+    return {**columns, **(each if len(each) <= MOST_COLUMNS else {"mean IoU": ("mean_iou",)})}

@@ -1,10 +1,11 @@
-"""Metrics for people and for programs: a table on the terminal, or JSON."""
+"""Metrics for people and for programs: tables on the terminal and in a model card, or JSON."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
+from toolkit.evaluation.sections import as_lines, as_markdown
 from toolkit.evaluation.task import evaluation_task
 
 
@@ -14,5 +15,32 @@ def as_json(metrics: dict[str, Any]) -> str:
 
 
 def as_table(metrics: dict[str, Any]) -> str:
-    """The metrics as text, told as their task tells them."""
-    return "\n".join(evaluation_task(metrics["bundle"]["task"]).lines(metrics))
+    """The metrics as text: what was measured, and a table of each of the task's sections."""
+    lines = [f"{counted(metrics)}, split {metrics['data']['split']}"]
+    for section in evaluation_task(metrics["bundle"]["task"]).sections(metrics):
+        lines += ["", *as_lines(section)]
+    return "\n".join([*lines, "", interval_note(metrics)])
+
+
+def as_card(metrics: dict[str, Any]) -> str:
+    """The metrics as Markdown."""
+    lines = [f"On {counted(metrics)} of the split `{metrics['data']['split']}`. {interval_note(metrics)}"]
+    for section in evaluation_task(metrics["bundle"]["task"]).sections(metrics):
+        lines += ["", *as_markdown(section)]
+    return "\n".join(lines)
+
+
+def counted(metrics: dict[str, Any]) -> str:
+    """How much was measured: ``133 pictures, 462 boxes``; pixels are too many to tell."""
+    told = [f"{count:,} {unit}" for unit, count in metrics["data"].items() if unit not in ("split", "pixels")]
+    return ", ".join(told)
+
+
+def interval_note(metrics: dict[str, Any]) -> str:
+    """What the brackets are, or why there are none."""
+    method: str = metrics["intervals"]["method"]
+    if not method.startswith("95 %"):
+        return f"{method[:1].upper()}{method[1:]}."
+    of_a_group = metrics["intervals"].get("method_of_a_group", "")
+    inside = " (of a group: over its pictures)" if of_a_group else ""
+    return f"In brackets the 95 % interval{inside}: {method.removeprefix('95 % ')}."

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from toolkit.data.table import Progress, Table
+from toolkit.evaluation.sections import Section
 from toolkit.inference.model import Model
 
 TASKS = {
@@ -29,15 +30,11 @@ class Evaluation(ABC):
 
     @abstractmethod
     def measure(self, model: Model, table: Table[Any], predictions: Any) -> dict[str, Any]:
-        """The task's part of ``metrics.json``, with 95 % intervals, per class and per source."""
+        """The task's part of ``metrics.json``, with 95 % intervals, per class, source and group."""
 
     @abstractmethod
-    def lines(self, metrics: dict[str, Any]) -> list[str]:
-        """The metrics for a terminal."""
-
-    @abstractmethod
-    def card(self, metrics: dict[str, Any]) -> list[str]:
-        """The metrics as Markdown, for the model card."""
+    def sections(self, metrics: dict[str, Any]) -> list[Section]:
+        """The metrics as the tables that people read."""
 
     @abstractmethod
     def headline(self, metrics: dict[str, Any]) -> str:
@@ -58,20 +55,3 @@ def predictions(model: Model, table: Table[Any], progress: Progress | None, **op
         yield result
         if progress:
             progress("evaluating", done, len(paths))
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A metric as text; "-" where there was nothing to measure."""
-    return "-" if value is None or value != value else f"{value:.{digits}f}"
-
-
-def ranged(value: float | None, around: Sequence[float | None] | None, digits: int = 4) -> str:
-    """A metric with its interval: ``0.823 [0.757, 0.894]``."""
-    if around is None:
-        return number(value, digits)
-    return f"{number(value, digits)} [{number(around[0], digits)}, {number(around[1], digits)}]"
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table."""
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]

@@ -6,7 +6,7 @@ from typing import Any
 
 from toolkit.bundle import BundleSpec
 from toolkit.config.schema import CommonConfig
-from toolkit.evaluation.task import evaluation_task
+from toolkit.evaluation.table import as_card
 
 
 def write_card(spec: BundleSpec, metrics: dict[str, Any], certificate: dict[str, Any], config: CommonConfig) -> str:
@@ -18,7 +18,7 @@ def write_card(spec: BundleSpec, metrics: dict[str, Any], certificate: dict[str,
         f"Licence: {spec.licence}",
         "## Known flaws\n\n" + (_bullets(spec.flaws) or "None stated."),
         _recipe(spec, config),
-        _metrics(spec.task, metrics),
+        _metrics(metrics),
         _parity(certificate),
     ]
     return "\n\n".join(sections) + "\n"
@@ -47,9 +47,8 @@ def _recipe(spec: BundleSpec, config: CommonConfig) -> str:
     )
 
 
-def _metrics(task: str, metrics: dict[str, Any]) -> str:
-    told = "\n".join(evaluation_task(task).card(metrics))
-    return f"## Measured\n\n{told}\n\nWritten by `toolkit export`, repeated by `toolkit evaluate`."
+def _metrics(metrics: dict[str, Any]) -> str:
+    return f"## Measured\n\n{as_card(metrics)}\n\nWritten by `toolkit export`, repeated by `toolkit evaluate`."
 
 
 def _parity(certificate: dict[str, Any]) -> str:

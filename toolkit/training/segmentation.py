@@ -15,8 +15,8 @@ from toolkit.data.mask_files import read_mask
 from toolkit.data.table import MaskSample, Sample, Table
 from toolkit.drawing import draw_segmentation
 from toolkit.errors import UserError, suggest
+from toolkit.evaluation.sections import number
 from toolkit.evaluation.segmentation_metrics import SegmentationCounts, measure_segmentation
-from toolkit.evaluation.task import number
 from toolkit.preprocess import Preprocessing
 from toolkit.segmentation_result import background_of
 from toolkit.training.dataset import PictureCache, TrainingSet
@@ -108,7 +108,7 @@ def draw_truth(image: RGB, sample: Sample, class_names: tuple[str, ...]) -> RGB:
 
 def draw_measured(run: Run, table: Table[MaskSample], predictions: Any, metrics: dict[str, Any]) -> None:
     """Plot the confusion matrix of pixels and the Dice of every picture."""
-    title = f"pixels, mean Dice {number(metrics['mean_dice'], 3)}"
+    title = f"pixels, mean Dice {number(metrics['mean_dice'])}"
     plot_confusion(metrics["confusion_matrix"], metrics["confusion_labels"], title, run.path / "confusion_matrix.png")
     matrices = np.stack(predictions.matrices)
     hits = np.einsum("pcc->pc", matrices)
