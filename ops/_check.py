@@ -44,13 +44,20 @@ def check_array(array: Any, name: str, dtype: Any, shape: Shape) -> None:
         raise ValueError(f"{name}: expected a {_expected(dtype, shape)}, got {describe(array)}")
 
 
+def mask_bytes(value: Any, name: str, shape: Shape) -> NDArray[np.uint8]:
+    """Return a bool or uint8 mask as C-contiguous bytes, without a copy where it is that already."""
+    array = value if hasattr(value, "__cuda_array_interface__") else np.asarray(value)
+    dtype = np.bool_ if getattr(array, "dtype", None) == np.bool_ else np.uint8
+    return host_array(array, name, dtype, shape).view(np.uint8)
+
+
 def _expected(dtype: Any, shape: Shape) -> str:
     return f"{np.dtype(dtype).name} array of shape [{', '.join(map(str, shape))}]"
 
 
-def same_length(**arrays: NDArray[Any]) -> None:
+def same_length(**arrays: Any) -> None:
     """Raise ``ValueError`` unless all arrays have the same first size."""
-    lengths = {name: len(array) for name, array in arrays.items()}
+    lengths = {name: array.shape[0] for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError("expected equal lengths, got " + ", ".join(f"{name} {n}" for name, n in lengths.items()))
 

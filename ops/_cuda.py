@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from types import FunctionType
 from typing import Any, ClassVar
 
+import numba
 import numpy as np
 from numba import config
-from numba.core import sigutils
+from numba.core import sigutils, types
 from numba.core.dispatcher import Dispatcher
 
 from ops._kernel import helpers_of, stamp_with_sources
@@ -52,11 +53,13 @@ class CudaKernel:
 
     registry: ClassVar[list[CudaKernel]] = []
 
-    def __init__(self, function: Callable[..., Any], signature: str, block: tuple[int, ...]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], signature: str, block: tuple[int, ...], label: str | None = None
+    ) -> None:
         self.function = function
         self.signature = signature
         self.block = block
-        self.name = f"{function.__module__}.{function.__name__}"
+        self.name = f"{function.__module__}.{function.__name__}" + (f"[{label}]" if label else "")
         self._lock = threading.Lock()
         self._compiled: dict[Any, Any] = {}
         CudaKernel.registry.append(self)
@@ -116,10 +119,15 @@ class CudaKernel:
         self.compile()[grid, self.block, stream](*arguments)
 
 
-def cuda_kernel(signature: str, *, block: int | tuple[int, ...] = 128) -> Callable[[Callable[..., Any]], CudaKernel]:
-    """Decorate a twin with its one signature and the threads of a block along each axis."""
+def cuda_kernel(
+    signature: str, *, block: int | tuple[int, ...] = 128, label: str | None = None
+) -> Callable[[Callable[..., Any]], CudaKernel]:
+    """Decorate a twin with its one signature and the threads of a block along each axis.
+
+    ``label`` tells apart the twins that are made of one function, one for each dtype.
+    """
     shape = (block,) if isinstance(block, int) else block
-    return lambda function: CudaKernel(function, signature, shape)
+    return lambda function: CudaKernel(function, signature, shape, label)
 
 
 def _argument_types(signature: str) -> tuple[Any, ...]:
@@ -159,6 +167,17 @@ def _either(helper: Any) -> Callable[..., Any]:
     python = FunctionType(source.__code__, _simulated_globals(source.__globals__), argdefs=source.__defaults__)
 
     def call(*arguments: Any) -> Any:
-        return (helper if all(map(np.isscalar, arguments)) else python)(*arguments)
+        if not all(map(np.isscalar, arguments)):
+            return python(*arguments)
+        result = helper(*arguments)
+        signature = tuple(map(numba.typeof, arguments))
+        return _typed(result, helper.overloads[signature].signature.return_type)
 
     return call
+
+
+def _typed(value: Any, kind: Any) -> Any:
+    """A helper's result as numba has it: Python knows floats of 64 bits only."""
+    if isinstance(value, tuple):
+        return tuple(_typed(*pair) for pair in zip(value, kind.types, strict=True))
+    return np.float32(value) if kind == types.float32 else value

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ops._check import check_array, describe, host_array, output_array, writable
-from ops._cuda import CudaKernel, numba_cuda
+from ops._check import check_array, describe, host_array, mask_bytes, output_array, writable
+from ops._cuda import SIMULATED, CudaKernel, cuda, cuda_kernel, numba_cuda
 from ops._dlpack import dlpack_interface, is_cuda_dlpack
 
 
@@ -22,6 +22,8 @@ class HostMemory:
     on_device: Literal[False] = False
     array = staticmethod(host_array)
     output = staticmethod(output_array)
+    mask = staticmethod(mask_bytes)
+    shared = staticmethod(np.may_share_memory)  # exact for contiguous arrays
 
 
 class DeviceMemory:
@@ -45,6 +47,18 @@ class DeviceMemory:
         copy[...] = array
         return copy
 
+    def mask(self, value: Any, name: str, shape: tuple[int | str, ...]) -> Any:
+        """Return a bool or uint8 mask as C-contiguous bytes; see `mask_bytes`."""
+        array = self._wrapped(value, name)
+        return self.array(array, name, np.bool_ if array.dtype == np.bool_ else np.uint8, shape).view(np.uint8)
+
+    def any_array(self, value: Any, name: str, dtypes: tuple[str, ...]) -> Any:
+        """Return ``value`` as a C-contiguous device array of one of these dtypes and of any shape."""
+        array = self._wrapped(value, name)
+        if array.dtype.name not in dtypes:
+            raise TypeError(f"{name}: expected {' or '.join(dtypes)}, got {describe(array)}; convert it first")
+        return self.array(array, name, array.dtype, tuple(array.shape))
+
     def output(self, out: Any, dtype: Any, shape: tuple[int, ...], name: str = "out") -> Any:
         """Return ``out`` if it can be written in place, a new device array if it is ``None``; see `output_array`."""
         if out is None:
@@ -63,9 +77,20 @@ class DeviceMemory:
         """Bring a few numbers that are arguments of a call to the device: no pixels, no boxes."""
         return self._cuda.to_device(np.ascontiguousarray(rows, dtype), stream=self.stream)
 
-    def number(self, array: Any) -> int:
-        """Read the whole number in a device array of one: how long a result is. Waits for what was launched."""
-        return int(array.copy_to_host(stream=self.stream)[0])
+    def full(self, shape: int | tuple[int, ...], dtype: Any, value: int) -> Any:
+        """A device array of one whole number."""
+        array = self.empty(shape, dtype)
+        self.launch(_FILL[np.dtype(dtype).name], array.size, array.reshape(array.size), value)
+        return array
+
+    def numbers(self, array: Any) -> list[int]:
+        """Read the few whole numbers in a device array: how long a result is. Waits for what was launched."""
+        return [int(number) for number in array.copy_to_host(stream=self.stream)]
+
+    def shared(self, a: Any, b: Any) -> bool:
+        """Whether two contiguous arrays share memory."""
+        (start_a, end_a), (start_b, end_b) = _extent(a), _extent(b)
+        return start_a < end_b and start_b < end_a
 
     def launch(self, kernel: CudaKernel, counts: int | tuple[int, ...], *arguments: Any) -> None:
         """Launch a twin with at least so many threads along each axis; they go on with what is left."""
@@ -86,10 +111,20 @@ class DeviceMemory:
         return self._cuda.from_cuda_array_interface(interface, owner=owner, sync=False)
 
 
+def _fill(array, value):  # type: ignore[no-untyped-def]
+    for i in range(cuda.grid(1), array.size, cuda.gridsize(1)):
+        array[i] = value
+
+
+_FILL = {name: cuda_kernel(f"void({name}[::1], {name})", label=name)(_fill) for name in ("int64",)}
+
 HOST = HostMemory()
 
 
-def memory_of(**values: Any) -> HostMemory | DeviceMemory:
+Memory = HostMemory | DeviceMemory
+
+
+def memory_of(**values: Any) -> Memory:
     """Return the memory that these arguments lie in; ``None`` lies in any. Raises ``TypeError`` if they are mixed."""
     if not any(type(value) is not np.ndarray and is_on_device(value) for value in values.values()):
         return HOST
@@ -108,6 +143,11 @@ def is_on_device(value: Any) -> bool:
     if value is None or isinstance(value, (np.ndarray, np.generic, list, tuple, int, float)):
         return False
     return hasattr(value, "__cuda_ndarray__") or hasattr(value, "__cuda_array_interface__") or is_cuda_dlpack(value)
+
+
+def _extent(array: Any) -> tuple[int, int]:
+    start = array.ctypes.data if SIMULATED else array.__cuda_array_interface__["data"][0]
+    return start, start + array.nbytes
 
 
 def _stream_handle(value: Any) -> int | None:

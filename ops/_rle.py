@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ops._check import describe, host_array
+from ops._check import describe
 from ops._kernel import kernel
 
 RLE = dict[str, Any]
@@ -151,10 +151,3 @@ def read_all(rles: Any, name: str) -> list[Runs]:
     if isinstance(rles, Mapping | str | bytes) or not hasattr(rles, "__len__"):
         raise TypeError(f"{name}: expected a list of RLEs, got {describe(rles)}; put a single one into a list")
     return [read_runs(rle, f"{name}[{i}]") for i, rle in enumerate(rles)]
-
-
-def mask_bytes(value: Any, name: str, shape: tuple[int | str, ...]) -> NDArray[np.uint8]:
-    """Return a bool or uint8 mask as C-contiguous bytes, without a copy where it is that already."""
-    array = value if hasattr(value, "__cuda_array_interface__") else np.asarray(value)
-    dtype = np.bool_ if getattr(array, "dtype", None) == np.bool_ else np.uint8
-    return host_array(array, name, dtype, shape).view(np.uint8)

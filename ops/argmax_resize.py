@@ -12,7 +12,9 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from ops._check import host_array, output_array
+from ops._arith import clamped
+from ops._cuda import cuda, cuda_kernel
+from ops._device import memory_of
 from ops._kernel import kernel, lone_caller
 from ops.letterbox import Placement
 
@@ -21,13 +23,17 @@ _compiled = njit(nogil=True, cache=True, fastmath={"contract"}, error_model="num
 
 
 @_compiled
+def _position(x, scale, offset, size):  # type: ignore[no-untyped-def]
+    """The logit below a pixel's centre, and the weight of the next one."""
+    at = clamped((x + 0.5) * scale + offset - 0.5, 0.0, size - 1.0)
+    return int(at), np.float32(at - int(at))
+
+
+@_compiled
 def _positions(scale, offset, size, count):  # type: ignore[no-untyped-def]
-    """The first logit below each pixel's centre, and the weight of the next one."""
     first, weight = np.empty(count, np.int64), np.empty(count, np.float32)
     for x in range(count):
-        at = min(max((x + 0.5) * scale + offset - 0.5, 0.0), size - 1.0)
-        first[x] = int(at)
-        weight[x] = at - int(at)
+        first[x], weight[x] = _position(x, scale, offset, size)
     return first, weight
 
 
@@ -142,6 +148,30 @@ def _parallel(logits, scale_y, offset_y, scale_x, offset_x, out):  # type: ignor
         _rows(logits, part * chunk, min(out.shape[0], (part + 1) * chunk), first_y, weight_y, first_x, weight_x, out)
 
 
+@cuda_kernel(_SIGNATURE, block=(32, 8))
+def _twin(logits, scale_y, offset_y, scale_x, offset_x, out):  # type: ignore[no-untyped-def]
+    """One thread a pixel; blends rows first, as the kernels for the CPU."""
+    single = 1 if logits.shape[0] == 1 else 0
+    from_x, from_y = cuda.grid(2)
+    step_x, step_y = cuda.gridsize(2)
+    for y in range(from_y, out.shape[0], step_y):
+        above, weight_y = _position(y, scale_y, offset_y, logits.shape[1])
+        below = min(above + 1, logits.shape[1] - 1)
+        for x in range(from_x, out.shape[1], step_x):
+            left, weight_x = _position(x, scale_x, offset_x, logits.shape[2])
+            right = min(left + 1, logits.shape[2] - 1)
+            best, winner = np.float32(0.0 if single else -np.inf), 0
+            for plane in range(logits.shape[0]):
+                upper = logits[plane, above, left]
+                p = upper + weight_y * (logits[plane, below, left] - upper)
+                upper = logits[plane, above, right]
+                q = upper + weight_y * (logits[plane, below, right] - upper)
+                value = p + weight_x * (q - p)
+                if value > best:
+                    best, winner = value, plane + single
+            out[y, x] = winner
+
+
 # Logits blended and pixels written: as many steps as the pixels from which on `letterbox` calls its threads.
 _PARALLEL_STEPS = 4_000_000
 
@@ -184,8 +214,10 @@ def argmax_resize(
 
     Logits are interpolated bilinearly, centres at half coordinates, the border's repeated, as torch's ``interpolate``
     does without ``align_corners``. Cost: C * w steps per row of the mask, and C more for each change of class in it.
+    Takes device arrays too (C steps per pixel); where two logits are equal but for rounding, the devices may differ.
     """
-    planes = host_array(logits, "logits", np.float32, ("C", "h", "w"))
+    memory = memory_of(logits=logits, out=out)
+    planes = memory.array(logits, "logits", np.float32, ("C", "h", "w"))
     if 0 in planes.shape or planes.shape[0] > 256:
         raise ValueError(f"logits: expected 1 to 256 classes and at least one pixel, got shape {planes.shape}")
     classes, rows, columns = planes.shape
@@ -196,8 +228,11 @@ def argmax_resize(
     if min(inputs) < 1:
         raise ValueError(f"input_size: expected a positive (height, width), got {input_size!r}")
     scale_y, scale_x, top, left = _checked_placement(placement, inputs, (height, width))
-    target = output_array(out, np.uint8, (height, width))
-    large = height * (width + classes * columns) > _PARALLEL_STEPS
-    run = _parallel if large and lone_caller() else _serial
-    run(planes, *_axis(rows, inputs[0], scale_y, top), *_axis(columns, inputs[1], scale_x, left), target)
+    target: NDArray[np.uint8] = memory.output(out, np.uint8, (height, width))
+    axes = *_axis(rows, inputs[0], scale_y, top), *_axis(columns, inputs[1], scale_x, left)
+    if memory.on_device:
+        memory.launch(_twin, (width, height), planes, *axes, target)
+    else:
+        large = height * (width + classes * columns) > _PARALLEL_STEPS
+        (_parallel if large and lone_caller() else _serial)(planes, *axes, target)
     return target

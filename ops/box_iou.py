@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from ops._arith import higher_of, lower_of
 from ops._cuda import cuda, cuda_kernel
 from ops._device import memory_of
 from ops._kernel import kernel, lone_caller
@@ -16,8 +17,8 @@ from ops._kernel import kernel, lone_caller
 @njit(nogil=True, cache=True, inline="always")
 def iou_of(ax1, ay1, ax2, ay2, bx1, by1, bx2, by2):  # type: ignore[no-untyped-def]
     """IoU of two boxes of one float type; a box that is empty or inverted has IoU 0 with every other."""
-    width = min(ax2, bx2) - max(ax1, bx1)
-    height = min(ay2, by2) - max(ay1, by1)
+    width = lower_of(ax2, bx2) - higher_of(ax1, bx1)
+    height = lower_of(ay2, by2) - higher_of(ay1, by1)
     if width <= 0 or height <= 0:
         return np.float32(0.0)
     # In float64, as an area of float32 sides can overflow and, of two tiny boxes, vanish. Few pairs get here.
@@ -62,7 +63,7 @@ def box_iou(a: Any, b: Any) -> NDArray[np.float32]:
 
     Returns:
         float32 [N, M] in 0..1. A box without area has IoU 0 with everything; coordinates that are not
-        finite give 0 or NaN.
+        finite give 0 or NaN. Takes device arrays too.
     """
     memory = memory_of(a=a, b=b)
     left = memory.array(a, "a", np.float32, ("N", 4))

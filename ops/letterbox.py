@@ -214,6 +214,7 @@ def letterbox(
 
     Pixel centres lie at half coordinates, as in OpenCV's ``INTER_LINEAR``; the result is not rounded to whole grey
     levels and stays within 1 of it. Cost: one read of the picture rows that are used and one write of the result.
+    Takes device arrays too.
     """
     memory = memory_of(image=image, out=out)
     picture = memory.array(image, "image", np.uint8, ("H", "W", 3))

@@ -8,8 +8,9 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from ops._cuda import cuda, cuda_kernel
+from ops._device import DeviceMemory, memory_of
 from ops._kernel import kernel, lone_caller
-from ops._rle import mask_bytes
 
 # Counting the bits of a word in parallel: pairs, then groups of 4, then bytes, which the product adds up.
 _PAIRS, _FOURS = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333)
@@ -69,6 +70,39 @@ def _parallel(a, b, out):  # type: ignore[no-untyped-def]
         _row(i, a, a_extents, b, b_extents, out[i])
 
 
+@cuda_kernel("void(Array(uint8, 2, 'C', readonly=True), uint64[:,::1])")
+def _pack_twin(masks, words):  # type: ignore[no-untyped-def]
+    """One bit per pixel; ``words`` [K, N], so that neighbouring threads of `_twin` read neighbouring masks."""
+    for k in range(cuda.grid(1), words.size, cuda.gridsize(1)):
+        word, mask = k // words.shape[1], k % words.shape[1]
+        bits = np.uint64(0)
+        for i in range(64 * word, min(64 * word + 64, masks.shape[1])):
+            bits = (bits << _1) | np.uint64(masks[mask, i] != 0)
+        words[word, mask] = bits
+
+
+@cuda_kernel(
+    "void(Array(uint64, 2, 'C', readonly=True), Array(uint64, 2, 'C', readonly=True), float32[:,::1])", block=(128, 1)
+)
+def _twin(a, b, out):  # type: ignore[no-untyped-def]
+    from_j, from_i = cuda.grid(2)
+    step_j, step_i = cuda.gridsize(2)
+    for i in range(from_i, out.shape[0], step_i):
+        for j in range(from_j, out.shape[1], step_j):
+            both = either = np.uint64(0)
+            for k in range(a.shape[0]):
+                both += _bits(a[k, i] & b[k, j])
+                either += _bits(a[k, i] | b[k, j])
+            out[i, j] = np.float32(np.int64(both) / np.int64(either)) if both > 0 else np.float32(0)
+
+
+def _packed_on_device(memory: DeviceMemory, masks: Any) -> Any:
+    count, height, width = masks.shape
+    words = memory.empty(((height * width + 63) // 64, count), np.uint64)
+    memory.launch(_pack_twin, words.size, masks.reshape(count, height * width), words)
+    return words
+
+
 def _packed(masks: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """One bit per pixel: what all pairs read again and again becomes an eighth."""
     pixels = masks.shape[1] * masks.shape[2]
@@ -87,13 +121,18 @@ def mask_iou(a: Any, b: Any) -> NDArray[np.float32]:
     Returns:
         float32 [N, M] in 0..1; 0 where nothing is shared, two empty masks among them. Cost: one read of all masks,
         and per pair one of H*W/64 words or fewer, as rows that one of both leaves empty are skipped at the ends.
-        For masks that are run-length encoded already there is `rle_iou`.
+        For masks that are run-length encoded already there is `rle_iou`. Takes device arrays too.
     """
-    left, right = mask_bytes(a, "a", ("N", "H", "W")), mask_bytes(b, "b", ("M", "H", "W"))
-    if left.shape[1:] != right.shape[1:]:
+    memory = memory_of(a=a, b=b)
+    left, right = memory.mask(a, "a", ("N", "H", "W")), memory.mask(b, "b", ("M", "H", "W"))
+    if tuple(left.shape[1:]) != tuple(right.shape[1:]):
         raise ValueError(f"expected masks of one size, got a of shape {left.shape} and b of shape {right.shape}")
+    out: NDArray[np.float32] = memory.output(None, np.float32, (left.shape[0], right.shape[0]))
+    if memory.on_device:
+        words_a, words_b = _packed_on_device(memory, left), _packed_on_device(memory, right)
+        memory.launch(_twin, (right.shape[0], left.shape[0]), words_a, words_b, out)
+        return out
     words_a, words_b = _packed(left), _packed(right)
-    out = np.empty((len(left), len(right)), np.float32)
     # 1 million words take about 0.3 ms on one core: below that a team of threads does not pay.
     large = out.size * words_a.shape[1] > 1_000_000
     (_parallel if large and lone_caller() else _serial)(words_a, words_b, out)

@@ -6,39 +6,62 @@ import math
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from ops._check import host_array, output_array
+from ops._arith import clamped
+from ops._cuda import cuda, cuda_kernel
+from ops._device import memory_of
 from ops._kernel import kernel
 
 
-@kernel(
+@njit(nogil=True, cache=True)
+def _between(position, start, scale, size):  # type: ignore[no-untyped-def]
+    """The two neighbours of an output pixel's centre and the weight of the second."""
+    at = clamped((position + 0.5 - start) / scale - 0.5, 0.0, size - 1.0)
+    return int(at), min(int(at) + 1, size - 1), np.float32(at - int(at))
+
+
+_SIGNATURE = (
     "void(Array(uint8, 3, 'C', readonly=True), uint8[:,:,::1], float64, float64, float64, float64,"
-    " int64, int64, int64, int64)",
-    fastmath=True,
+    " int64, int64, int64, int64)"
 )
+
+
+@kernel(_SIGNATURE, fastmath=True)
 def _paste(image, canvas, scale_y, scale_x, top, left, y0, x0, y1, x1):  # type: ignore[no-untyped-def]
     height, width = image.shape[0], image.shape[1]
     first = np.empty(x1 - x0, np.uint32)
     second = np.empty(x1 - x0, np.uint32)
     weight = np.empty(x1 - x0, np.float32)
     for x in range(x0, x1):
-        at = min(max((x + 0.5 - left) / scale_x - 0.5, 0.0), width - 1.0)
-        first[x - x0] = 3 * int(at)
-        second[x - x0] = 3 * min(int(at) + 1, width - 1)
-        weight[x - x0] = at - int(at)
+        i, j, weight[x - x0] = _between(x, left, scale_x, width)
+        first[x - x0], second[x - x0] = 3 * i, 3 * j
     for y in range(y0, y1):
-        at = min(max((y + 0.5 - top) / scale_y - 0.5, 0.0), height - 1.0)
-        upper = image[int(at)].reshape(width * 3)
-        lower = image[min(int(at) + 1, height - 1)].reshape(width * 3)
-        wy = np.float32(at - int(at))
+        a, b, wy = _between(y, top, scale_y, height)
+        upper, lower = image[a].reshape(width * 3), image[b].reshape(width * 3)
         row = canvas[y].reshape(canvas.shape[1] * 3)
         for x in range(x1 - x0):
             for c in range(3):
                 i, j = first[x] + np.uint32(c), second[x] + np.uint32(c)
-                a = upper[i] + wy * (np.float32(lower[i]) - np.float32(upper[i]))
-                b = upper[j] + wy * (np.float32(lower[j]) - np.float32(upper[j]))
-                row[3 * (x0 + x) + c] = np.uint8(a + weight[x] * (b - a) + np.float32(0.5))
+                p = upper[i] + wy * (np.float32(lower[i]) - np.float32(upper[i]))
+                q = upper[j] + wy * (np.float32(lower[j]) - np.float32(upper[j]))
+                row[3 * (x0 + x) + c] = np.uint8(p + weight[x] * (q - p) + np.float32(0.5))
+
+
+@cuda_kernel(_SIGNATURE, block=(32, 8))
+def _twin(image, canvas, scale_y, scale_x, top, left, y0, x0, y1, x1):  # type: ignore[no-untyped-def]
+    from_x, from_y = cuda.grid(2)
+    step_x, step_y = cuda.gridsize(2)
+    for y in range(y0 + from_y, y1, step_y):
+        a, b, wy = _between(y, top, scale_y, image.shape[0])
+        for x in range(x0 + from_x, x1, step_x):
+            i, j, wx = _between(x, left, scale_x, image.shape[1])
+            for c in range(3):
+                upper, right = np.float32(image[a, i, c]), np.float32(image[a, j, c])
+                p = upper + wy * (np.float32(image[b, i, c]) - upper)
+                q = right + wy * (np.float32(image[b, j, c]) - right)
+                canvas[y, x, c] = np.uint8(p + wx * (q - p) + np.float32(0.5))
 
 
 def mosaic_paste(
@@ -60,12 +83,15 @@ def mosaic_paste(
 
     Returns:
         (y0, x0, y1, x1) of what was written: the picture clipped to the region; the rest is left as it was.
+
+    Takes device arrays too; a value that lies half-way between two grey levels may be rounded the other way there.
     """
-    picture = host_array(image, "image", np.uint8, ("H", "W", 3))
-    target = output_array(canvas, np.uint8, np.shape(canvas), "canvas")
+    memory = memory_of(image=image, canvas=canvas)
+    picture = memory.array(image, "image", np.uint8, ("H", "W", 3))
+    target = memory.output(canvas, np.uint8, tuple(canvas.shape) if memory.on_device else np.shape(canvas), "canvas")
     if 0 in picture.shape or target.ndim != 3 or target.shape[2] != 3:
         raise ValueError(f"expected uint8 [H, W, 3] with pixels, got image {picture.shape} and canvas {target.shape}")
-    if np.may_share_memory(picture, target):  # exact here: both are contiguous
+    if memory.shared(picture, target):
         raise ValueError("canvas: expected memory of its own, got one that shares memory with the image")
     if not all(math.isfinite(s) and s > 0 for s in scale):
         raise ValueError(f"scale: expected two positive numbers, got {scale!r}")
@@ -78,5 +104,9 @@ def mosaic_paste(
     x1 = min(x1, target.shape[1], round(left + picture.shape[1] * scale[1]))
     if y1 <= y0 or x1 <= x0:
         return y0, x0, y0, x0
-    _paste(picture, target, float(scale[0]), float(scale[1]), float(top), float(left), y0, x0, y1, x1)
+    settings = float(scale[0]), float(scale[1]), float(top), float(left), y0, x0, y1, x1
+    if memory.on_device:
+        memory.launch(_twin, (x1 - x0, y1 - y0), picture, target, *settings)
+    else:
+        _paste(picture, target, *settings)
     return y0, x0, y1, x1

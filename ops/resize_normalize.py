@@ -13,11 +13,38 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from ops._check import host_array, output_array
+from ops._cuda import cuda, cuda_kernel
+from ops._device import DeviceMemory, memory_of
 from ops._kernel import kernel, lone_caller
 from ops.letterbox import _KEPT, _PARALLEL_PIXELS, _REVERSED, Placement, _normalisation
 
 _compiled = njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+
+
+@_compiled
+def _support(ratio, antialias):  # type: ignore[no-untyped-def]
+    """Half the width of an output pixel's triangle, in source pixels."""
+    return max(ratio, 1.0) if antialias else 1.0
+
+
+@_compiled
+def _window_size(ratio, size, antialias):  # type: ignore[no-untyped-def]
+    return min(size, math.ceil(2.0 * _support(ratio, antialias)))
+
+
+@_compiled
+def _window(centre, support, size, count):  # type: ignore[no-untyped-def]
+    """The first source pixel of an output pixel's window, and what its weights add up to."""
+    low = max(0, min(math.floor(centre - support - 0.5) + 1, size - count))
+    total = 0.0
+    for k in range(count):
+        total += _triangle(low + k, centre, support)
+    return low, total
+
+
+@_compiled
+def _triangle(pixel, centre, support):  # type: ignore[no-untyped-def]
+    return max(0.0, 1.0 - abs(pixel + 0.5 - centre) / support)
 
 
 @_compiled
@@ -29,18 +56,13 @@ def _taps(start, extent, out_size, size, antialias):  # type: ignore[no-untyped-
     the picture; what the triangle does not reach has weight 0.
     """
     ratio = extent / out_size
-    support = max(ratio, 1.0) if antialias else 1.0
-    count = min(size, math.ceil(2.0 * support))
+    support, count = _support(ratio, antialias), _window_size(ratio, size, antialias)
     first, weight = np.empty(out_size, np.int64), np.empty((out_size, count), np.float32)
-    triangle = np.empty(count, np.float64)
     for position in range(out_size):
         centre = start + (position + 0.5) * ratio
-        low = max(0, min(math.floor(centre - support - 0.5) + 1, size - count))
+        low, total = _window(centre, support, size, count)
         for k in range(count):
-            triangle[k] = max(0.0, 1.0 - abs(low + k + 0.5 - centre) / support)
-        total = triangle.sum()
-        for k in range(count):
-            weight[position, k] = triangle[k] / total
+            weight[position, k] = _triangle(low + k, centre, support) / total
         first[position] = low
     return first, weight
 
@@ -147,6 +169,58 @@ def _parallel(image, top, left, height, width, antialias, order, gain, shift, ou
         _rows(image, part * chunk, to_y, first_y, weight_y, first_x, weight_x, order, gain, shift, out)
 
 
+@cuda_kernel("void(float64, float64, int64, boolean, int64[::1], float32[:,::1])", block=32)
+def _taps_twin(start, extent, size, antialias, first, weight):  # type: ignore[no-untyped-def]
+    ratio = extent / first.size
+    support, count = _support(ratio, antialias), weight.shape[1]
+    for position in range(cuda.grid(1), first.size, cuda.gridsize(1)):
+        centre = start + (position + 0.5) * ratio
+        low, total = _window(centre, support, size, count)
+        for k in range(count):
+            weight[position, k] = _triangle(low + k, centre, support) / total
+        first[position] = low
+
+
+@cuda_kernel(
+    "void(Array(uint8, 3, 'C', readonly=True), int64[::1], float32[:,::1], int64[::1], float32[:,::1],"
+    " boolean, UniTuple(float32, 3), UniTuple(float32, 3), float32[:,:,::1])",
+    block=(32, 8),
+)
+def _twin(image, first_y, weight_y, first_x, weight_x, swap, gain, shift, out):  # type: ignore[no-untyped-def]
+    """One thread a pixel of the result, all channels; sums down the columns first, as the kernels for the CPU."""
+    from_x, from_y = cuda.grid(2)
+    step_x, step_y = cuda.gridsize(2)
+    for y in range(from_y, out.shape[1], step_y):
+        for x in range(from_x, out.shape[2], step_x):
+            v0 = v1 = v2 = np.float32(0.0)
+            for i in range(weight_x.shape[1]):
+                u0 = u1 = u2 = np.float32(0.0)
+                column = first_x[x] + i
+                for j in range(weight_y.shape[1]):
+                    row, w = first_y[y] + j, weight_y[y, j]
+                    u0 += w * np.float32(image[row, column, 0])
+                    u1 += w * np.float32(image[row, column, 1])
+                    u2 += w * np.float32(image[row, column, 2])
+                w = weight_x[x, i]
+                v0, v1, v2 = v0 + w * u0, v1 + w * u1, v2 + w * u2
+            out[0, y, x] = (v2 if swap else v0) * gain[0] + shift[0]
+            out[1, y, x] = v1 * gain[1] + shift[1]
+            out[2, y, x] = (v0 if swap else v2) * gain[2] + shift[2]
+
+
+def _launch(  # type: ignore[no-untyped-def]
+    memory: DeviceMemory, picture, top, left, high, wide, antialias, swap, gain, shift, target
+) -> None:
+    _, height, width = target.shape
+    taps = []
+    for start, extent, size, count in ((top, high, picture.shape[0], height), (left, wide, picture.shape[1], width)):
+        first = memory.empty(count, np.int64)
+        weight = memory.empty((count, _window_size(extent / count, size, antialias)), np.float32)
+        memory.launch(_taps_twin, count, start, extent, size, antialias, first, weight)
+        taps += [first, weight]
+    memory.launch(_twin, (width, height), picture, *taps, swap, tuple(gain), tuple(shift), target)
+
+
 # A region in float32 corners may stick out of its picture by their rounding.
 _ROUNDING = 1e-3
 
@@ -195,9 +269,11 @@ def resize_normalize(
 
     Pixel centres lie at half coordinates. Pixels beside the region but within the picture count; beyond the picture
     there are none. The result is not rounded to whole grey levels and stays within 1 of Pillow's. Cost: two reads of
-    the rows under the region, and two multiplications per column of it, channel and output row.
+    the rows under the region, and two multiplications per column of it, channel and output row. Takes device arrays
+    too.
     """
-    picture = host_array(image, "image", np.uint8, ("H", "W", 3))
+    memory = memory_of(image=image, out=out)
+    picture = memory.array(image, "image", np.uint8, ("H", "W", 3))
     if 0 in picture.shape:
         raise ValueError(f"image: expected at least one pixel, got shape {picture.shape}")
     height, width = int(size[0]), int(size[1])
@@ -205,10 +281,13 @@ def resize_normalize(
         raise ValueError(f"size: expected a positive (height, width), got {size!r}")
     top, left, high, wide = within(region, picture.shape[0], picture.shape[1])
     gain, shift, _ = _normalisation(tuple(mean), tuple(std), 0)
-    target = output_array(out, np.float32, (3, height, width))
-    large = high * wide + height * width > _PARALLEL_PIXELS
-    run = _parallel if large and lone_caller() else _serial
-    order = _REVERSED if swap_channels else _KEPT
-    run(picture, top, left, high, wide, bool(antialias), order, gain, shift, target)
+    target: NDArray[np.float32] = memory.output(out, np.float32, (3, height, width))
+    settings = picture, top, left, high, wide, bool(antialias)
+    if memory.on_device:
+        _launch(memory, *settings, bool(swap_channels), gain, shift, target)
+    else:
+        large = high * wide + height * width > _PARALLEL_PIXELS
+        run = _parallel if large and lone_caller() else _serial
+        run(*settings, _REVERSED if swap_channels else _KEPT, gain, shift, target)
     scale_y, scale_x = height / high, width / wide
     return target, Placement(scale_y, scale_x, 0.0 - top * scale_y, 0.0 - left * scale_x)

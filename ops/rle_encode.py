@@ -11,9 +11,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ops._check import host_array
+from ops._check import host_array, mask_bytes
 from ops._kernel import kernel
-from ops._rle import MOST_PIXELS, RLE, make_rle, mask_bytes
+from ops._rle import MOST_PIXELS, RLE, make_rle
 
 
 @njit(nogil=True, cache=True)

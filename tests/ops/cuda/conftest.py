@@ -26,6 +26,10 @@ LARGEST: dict[str, tuple[int, float]] = {}  # by operator: cases, largest differ
 LAUNCHED: set[str] = set()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("filterwarnings", "ignore::RuntimeWarning")  # NumPy's, of NaN and inf in the simulator
+
+
 class Twin:
     """Runs an operator on host arrays and on device arrays, and compares."""
 
