@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from toolkit.cli.grid import print_grid
+
 if TYPE_CHECKING:
     from toolkit.data import Table
-
-WIDE = 200  # columns where nobody looks: a file or a pipe has no width of its own
 
 
 def print_counts(table: Table[Any]) -> None:
@@ -22,12 +21,12 @@ def print_counts(table: Table[Any]) -> None:
     pictures = Counter(sample.split for sample in table.samples)
     splits = [split for split in SPLITS if pictures[split]]
     rows = [(name, [counts[split] for split in splits]) for name, counts in table.counts().items()]
-    _print(f"{table.unit} of each class", ("class", *splits, "all"), [_counted(*row) for row in rows])
+    print_grid(f"{table.unit} of each class", ("class", *splits, "all"), [_counted(*row) for row in rows])
     per_source = Counter((sample.source, sample.split) for sample in table.samples)
     sources = sorted({sample.source for sample in table.samples})
     told = [(name or "no source told", [per_source[name, split] for split in splits]) for name in sources]
     whole = [("all pictures", [pictures[split] for split in splits])]
-    _print(
+    print_grid(
         "pictures", ("source", *splits, "all"), [_counted(*row) for row in (told if len(sources) > 1 else []) + whole]
     )
 
@@ -44,7 +43,7 @@ def print_sizes(figures: dict[str, Any]) -> None:
     if "box_sides" in figures:
         rows += [row(f"side of {name}", sides) for name, sides in figures["box_sides"].items()]
         rows.append(row("boxes in a picture", figures["boxes_per_picture"]))
-    _print("sizes in pixels, quantiles", ("", "5 %", "median", "95 %"), rows)
+    print_grid("sizes in pixels, quantiles", ("", "5 %", "median", "95 %"), rows)
     if "pixel_shares" in figures:
         _print_regions(figures)
     for line in _remarks(figures):
@@ -58,7 +57,7 @@ def _print_regions(figures: dict[str, Any]) -> None:
         [name, f"{sum(counts.values()) / max(1, total):.2%}", f"{pictures[name]:,}"]
         for name, counts in figures["counts"].items()
     ]
-    _print("regions", ("class", "of all pixels", "pictures that show it"), rows)
+    print_grid("regions", ("class", "of all pixels", "pictures that show it"), rows)
 
 
 def _remarks(figures: dict[str, Any]) -> list[str]:
@@ -85,17 +84,3 @@ def _many(count: int, noun: str) -> str:
 def _counted(name: str, counts: Sequence[int]) -> list[str]:
     total = sum(counts)
     return [name, *(f"{count:,} ({count / total:.0%})" if total else "0" for count in counts), f"{total:,}"]
-
-
-def _print(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table as Grid
-
-    grid = Grid(title=title, title_justify="left", box=SIMPLE_HEAD)
-    for number, name in enumerate(header):
-        grid.add_column(name, justify="right" if number else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*row)
-    # Names in brackets are names, not colours.
-    Console(markup=False, highlight=False, emoji=False, width=None if sys.stdout.isatty() else WIDE).print(grid)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from toolkit.cli import config_commands, data_commands, info_commands, predict_commands, train_commands
+from toolkit.cli import config_commands, data_commands, info_commands, predict_commands, run_commands, train_commands
 from toolkit.errors import UserError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ predict_commands.add_to(app)
 info_commands.add_to(app)
 app.add_typer(config_commands.app, name="config")
 app.add_typer(data_commands.app, name="data")
+app.add_typer(run_commands.app, name="runs")
 
 
 def _version(shown: bool) -> None:
@@ -45,7 +46,9 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0, 1 (`doctor` found a problem), 2 (mistake or bad input), 130 (stopped)."""
+    """Run the command line. Exit codes: 0, 1 (`doctor` found a problem, `runs diff` a difference), 2 (a mistake or bad
+    input), 130 (stopped).
+    """
     try:
         app()
     except UserError as error:

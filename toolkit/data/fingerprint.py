@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,47 @@ class Picture(NamedTuple):
     split: str
     content: str
     labels: str
+
+
+@dataclass(frozen=True)
+class DataChanges:
+    """How the pictures of two tables differ, by name; ``content``, ``labels`` and ``split`` are of those in both.
+
+    ``order`` says that the same pictures stand in another order, which training draws from.
+    """
+
+    only_a: tuple[str, ...]
+    only_b: tuple[str, ...]
+    content: tuple[str, ...]
+    labels: tuple[str, ...]
+    split: tuple[str, ...]
+    order: bool
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures differ."""
+        return len({*self.only_a, *self.only_b, *self.content, *self.labels, *self.split})
+
+    def __bool__(self) -> bool:
+        return self.order or self.pictures > 0
+
+
+def compare(a: Sequence[Picture], b: Sequence[Picture]) -> DataChanges:
+    """What differs between two fingerprints."""
+    rows_a, rows_b = ({row.image: row for row in rows} for rows in (a, b))
+    both = [name for name in rows_a if name in rows_b]
+
+    def other(field: str) -> tuple[str, ...]:
+        return tuple(name for name in both if getattr(rows_a[name], field) != getattr(rows_b[name], field))
+
+    return DataChanges(
+        only_a=tuple(name for name in rows_a if name not in rows_b),
+        only_b=tuple(name for name in rows_b if name not in rows_a),
+        content=other("content"),
+        labels=other("labels"),
+        split=other("split"),
+        order=both != [name for name in rows_b if name in rows_a],
+    )
 
 
 def fingerprint(table: Table[Any]) -> list[Picture]:

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.config.load import LoadedConfig, load_config
-from toolkit.errors import UserError
+from toolkit.errors import UserError, suggest
 
 CONFIG, BEST, LAST = "config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt"
 RECORD, DATA, RESULTS = "run.json", "data.csv", "results.csv"
+LOCK = ".lock"  # held with flock by the process that trains in the directory
 RUNS = Path("runs")
 SHORT = 16  # hexadecimal digits of a SHA-256 that tell two things apart for a person
 SOURCES, HOUSES = Path(__file__).parents[2], ("ops", "toolkit", "zoo")
@@ -62,7 +63,8 @@ class Run:
         if not path.is_file():
             return []
         with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+            rows = list(csv.DictReader(file))
+        return [row for row in rows if None not in row.values()]  # a kill may cut the last one off
 
     def config(self, overrides: tuple[str, ...] = ()) -> LoadedConfig:
         """The resolved config that the run was started with."""
@@ -72,9 +74,15 @@ class Run:
 def open_run(path: str | Path) -> Run:
     """Return the run at ``path``; raises ``UserError`` when there is none."""
     run = Run(Path(path))
-    if not (run.path / CONFIG).is_file():
-        raise UserError(f"{path}: expected a run directory with {CONFIG} in it (made by `toolkit train`)")
-    return run
+    if (run.path / CONFIG).is_file():
+        return run
+    if not run.path.exists():
+        near = suggest(run.path.name, [each.name for each in run.path.parent.glob("*") if is_run(each)])
+        raise UserError(f"{path}: no such run directory{near or '; `toolkit runs list FOLDER` shows what is there'}")
+    if run.path.suffix == ".zip" or (run.path / "bundle.yaml").is_file():
+        whose = f"the run of this one is {run.path.parent}" if is_run(run.path.parent) else "give a run directory"
+        raise UserError(f"{path}: is a bundle, which keeps no record of its training; {whose}")
+    raise UserError(f"{path}: expected a run directory with {CONFIG} in it (made by `toolkit train`)")
 
 
 def is_run(path: str | Path) -> bool:

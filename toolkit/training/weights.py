@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from toolkit.errors import UserError
+
 NETWORK = "network."
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """What a training saved, on the CPU; tensors and plain data only, no code is run."""
-    checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    """What a training saved, on the CPU; tensors and plain data only, no code is run. A broken file is a UserError."""
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no zip archive, as torch writes them")
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: the checkpoint cannot be read ({reason}); train again, or take another one") from None
     return checkpoint
 
 

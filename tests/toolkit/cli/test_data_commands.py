@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from drawn_photos import photo
 from written_sets import CLASSES, coco_set, folder_set, mask_set
 
 from toolkit import images
-from toolkit.cli.main import main
 
 MODELS = {
     "coco": ("detection", "yolox_nano"),
@@ -23,21 +23,9 @@ QUOTED = f"data.classes=[{', '.join(('background', *CLASSES))}]"
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+def run(run: Any) -> Any:
     """Run ``toolkit data ...`` in an empty folder; returns (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["toolkit", "data", *arguments])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
+    return partial(run, "data")
 
 
 def config(name: str, stored: str, **keys: Any) -> str:
