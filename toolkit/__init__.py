@@ -15,6 +15,7 @@ from toolkit.errors import DataFaults, PictureError, UserError
 if TYPE_CHECKING:
     from toolkit.api import evaluate as evaluate
     from toolkit.api import export as export
+    from toolkit.api import resume as resume
     from toolkit.api import train as train
     from toolkit.inference import Model as Model
     from toolkit.inference import load as load
@@ -36,6 +37,7 @@ _HOME = {
     "export": "toolkit.api",
     "load": "toolkit.inference",
     "predict": "toolkit.inference",
+    "resume": "toolkit.api",
     "train": "toolkit.api",
 }
 

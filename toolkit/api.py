@@ -44,6 +44,28 @@ def train_from(
     return run_training(loaded, run_dir=run_dir, progress=progress, bar=bar)
 
 
+def resume(run: Run | str | Path, **overrides: Any) -> Run:
+    """Go on with a training that died or was stopped; it ends with the weights that it would have had.
+
+    ``overrides`` may change where the pictures are and how they are loaded, nothing that the weights depend on.
+    Raises ``UserError`` when the run cannot be resumed.
+    """
+    return resume_from(run, as_overrides(overrides))
+
+
+def resume_from(
+    run: Run | str | Path, overrides: Sequence[str] = (), *, progress: Progress | None = None, bar: bool = False
+) -> Run:
+    """`resume` with overrides as text, and progress."""
+    from toolkit.training.run_folder import open_run
+
+    opened = open_run(str(run))
+    _need(_TRAINING, "training")
+    from toolkit.training.train import resume as resume_training
+
+    return resume_training(opened, overrides, progress=progress, bar=bar)
+
+
 def evaluate(target: Run | str | Path, *, split: str = "val", **overrides: Any) -> dict[str, Any]:
     """Measure a run or a bundle and return its metrics (see ``metrics.json``).
 

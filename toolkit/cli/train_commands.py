@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from toolkit.cli.progress import progress_bar
+from toolkit.errors import UserError
 
 Overrides = Annotated[
     list[str] | None,
@@ -24,15 +25,31 @@ def add_to(app: typer.Typer) -> None:
 
 
 def train(
-    config: Annotated[str, typer.Argument(help="A config file, or the name of a shipped one (quickstart).")],
+    config: Annotated[
+        str | None, typer.Argument(help="A config file, or the name of a shipped one (quickstart).", show_default=False)
+    ] = None,
     overrides: Overrides = None,
     run_dir: Annotated[Path | None, typer.Option(help="Where to put the run; default runs/NAME/DATE_TIME.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with this run, which died or was stopped, instead of starting one.")
+    ] = None,
 ) -> None:
     """Train from a config file; ends with a run directory that holds reports and a bundle."""
     from toolkit import api
 
+    changes = overrides or []
     with progress_bar() as progress:
-        run = api.train_from(config, overrides or [], run_dir=run_dir, progress=progress, bar=sys.stderr.isatty())
+        if resume is not None:
+            if run_dir is not None:
+                raise UserError("--run-dir: a resumed training stays in its run directory; leave one of the two out")
+            changes = [*([config] if config else []), *changes]  # there is no config file: the first is a change too
+            run = api.resume_from(resume, changes, progress=progress, bar=sys.stderr.isatty())
+        elif config is None:
+            raise UserError(
+                "expected a config file or the name of a shipped one, or --resume RUN; see `toolkit train -h`"
+            )
+        else:
+            run = api.train_from(config, changes, run_dir=run_dir, progress=progress, bar=sys.stderr.isatty())
     typer.echo(str(run))
 
 

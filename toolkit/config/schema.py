@@ -224,6 +224,10 @@ class TrainConfig(Block):
     time_limit_minutes: Positive | None = Field(
         default=None, description="Stop after so many minutes and go on with the best so far; null never does."
     )
+    checkpoint_every: Count | None = Field(
+        default=None,
+        description="Steps between resume points, besides the one at each epoch's end; null writes those only.",
+    )
     validate_every: Count = Field(default=5, description="Epochs between validations; the last one always has one.")
     estimate_bn_batches: CountOrZero = Field(
         default=0,

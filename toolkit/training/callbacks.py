@@ -40,51 +40,85 @@ class MovingAverage(WeightAveraging):
 
 
 class ResultsTable(Callback):
-    """Writes one row an epoch to ``results.csv``: losses, learning rate, validation, pictures a second."""
+    """Writes one row an epoch to ``results.csv``: losses, learning rate, validation, pictures a second.
+
+    The losses are means over the epoch's pictures. They are summed up here, not by Lightning, so that they travel in
+    the resume point and a resumed epoch has the same row.
+    """
 
     def __init__(self, path: Path, parts: Sequence[str], numbers: Sequence[str], say: Any) -> None:
+        self.parts = ("loss", *parts)
         self.columns = (
-            "epoch", "seconds", "pictures_per_second", "learning_rate", "train/loss",
-            *(f"train/{name}" for name in parts), *(f"val/{name}" for name in numbers),
+            "epoch", "seconds", "pictures_per_second", "learning_rate", *(f"train/{name}" for name in self.parts),
+            *(f"val/{name}" for name in numbers),
         )  # fmt: skip
         self.told = ("train/loss", *(f"val/{name}" for name in numbers[:2]))
         self.path = path
         self.say = say
-        self._started = self._began = 0.0
-        self._pictures = 0
+        self._before = 0.0  # seconds of the processes that trained this run before
+        self._started = time.perf_counter()
+        self._clear()
+
+    def _clear(self) -> None:
+        self._sums: Tensor | None = None
+        self._pictures = self._timed = 0
+        self._busy = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "seconds": self._seconds(),
+            "pictures": self._pictures,
+            "sums": None if self._sums is None else self._sums.cpu(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._before, self._pictures, self._sums = state["seconds"], state["pictures"], state["sums"]
+
+    def _seconds(self) -> float:
+        return self._before + time.perf_counter() - self._started
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._started = time.perf_counter()
-        with self.path.open("w", newline="") as file:
-            csv.writer(file).writerow(self.columns)
+        self._started = self._began = time.perf_counter()
+        rows: list[list[str]] = []
+        if trainer.current_epoch and self.path.is_file():
+            with self.path.open(newline="", encoding="utf-8") as file:
+                rows = [row for row in list(csv.reader(file))[1:] if row and int(row[0]) <= trainer.current_epoch]
+        with self.path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([self.columns, *rows])
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._began, self._pictures = time.perf_counter(), 0
-        self._trained = 0.0
+        self._began = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._pictures += len(batch.indices)
-        self._trained = time.perf_counter() - self._began
+        count = len(batch.indices)
+        values = torch.stack([outputs["parts"][name].double() for name in self.parts]) * count
+        self._sums = values if self._sums is None else self._sums.to(values.device) + values
+        self._pictures += count
+        self._timed += count
+        self._busy = time.perf_counter() - self._began
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        values |= {
-            "seconds": time.perf_counter() - self._started,
-            "pictures_per_second": self._pictures / max(self._trained, 1e-9),
+        assert self._sums is not None
+        means = (self._sums / self._pictures).tolist()
+        epoch = trainer.current_epoch + 1
+        losses = {f"train/{name}": mean for name, mean in zip(self.parts, means, strict=True)}
+        values = {
+            "epoch": epoch,
+            "seconds": self._seconds(),
+            "pictures_per_second": self._timed / max(self._busy, 1e-9),
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            **losses,
         }
-        if not self._validated(trainer):
-            values = {name: value for name, value in values.items() if not name.startswith("val/")}
-        row = [trainer.current_epoch + 1, *(f"{values[c]:.6g}" if c in values else "" for c in self.columns[1:])]
-        with self.path.open("a", newline="") as file:
-            csv.writer(file).writerow(row)
+        if epoch % (trainer.check_val_every_n_epoch or 1) == 0:
+            metrics = trainer.callback_metrics
+            values |= {name: float(metrics[name]) for name in self.columns if name in metrics}
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerow(f"{values[c]:.6g}" if c in values else "" for c in self.columns)
+        if trainer.logger is not None:
+            trainer.logger.log_metrics(losses, trainer.global_step)
         shown = [f"{name.split('/')[1].replace('_', ' ')} {values[name]:.4f}" for name in self.told if name in values]
         speed = f"{values['pictures_per_second']:.0f} pictures/s"
-        self.say(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {', '.join(shown)}, {speed}")
-
-    @staticmethod
-    def _validated(trainer: pl.Trainer) -> bool:
-        every = trainer.check_val_every_n_epoch or 1
-        return (trainer.current_epoch + 1) % every == 0
+        self.say(f"epoch {epoch}/{trainer.max_epochs}: {', '.join(shown)}, {speed}")
+        self._clear()

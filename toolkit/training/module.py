@@ -14,14 +14,21 @@ from torch import Tensor, nn
 
 from ops import Placement
 from toolkit.data.table import Table
-from toolkit.training.dataset import Batch, Checked
+from toolkit.training.loader import Batch, Checked
 
 
 class TaskModule(pl.LightningModule, ABC):
-    """A network in training. ``network`` is what is exported; everything else stays here."""
+    """A network in training. ``network`` is what is exported; everything else stays here.
 
-    def __init__(self, network: nn.Module, config: Any, training: Table[Any], validation: Table[Any]) -> None:
+    ``total_steps`` is how many optimizer steps the whole training has. (Lightning's own estimate would start the loader
+    before the resume point has said where.)
+    """
+
+    def __init__(
+        self, network: nn.Module, config: Any, training: Table[Any], validation: Table[Any], *, total_steps: int
+    ) -> None:
         super().__init__()
+        self.total_steps = total_steps
         self.network = network
         self.config = config
         self.validation = validation
@@ -51,12 +58,11 @@ class TaskModule(pl.LightningModule, ABC):
             batch = batch._replace(targets=batch.targets.to(device, non_blocking=True))
         return batch._replace(images=pixels)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         parts = self.loss(self.network(batch.images), batch.targets)
-        shown = {f"train/{name}": value for name, value in parts.items()}
-        self.log_dict(shown, on_step=False, on_epoch=True, batch_size=len(batch.images))
-        self.log("loss", parts["loss"].detach(), prog_bar=True, logger=False)
-        return parts["loss"]
+        detached = {name: value.detach() for name, value in parts.items()}
+        self.log("loss", detached["loss"], prog_bar=True, logger=False)
+        return {"loss": parts["loss"], "parts": detached}  # the trainer scales the first where batches are accumulated
 
     def validation_step(self, batch: Checked, batch_idx: int) -> None:
         raw = self.network(batch.images).float().cpu().numpy()
@@ -78,8 +84,8 @@ class TaskModule(pl.LightningModule, ABC):
         kind = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[settings.name]
         optimizer = kind([decayed, kept], **options)
         train = self.config.train
-        total = int(self.trainer.estimated_stepping_batches)
-        schedule = warmup_cosine(total, round(total * train.warmup_epochs / train.epochs), train.min_lr_ratio)
+        warmup = round(self.total_steps * train.warmup_epochs / train.epochs)
+        schedule = warmup_cosine(self.total_steps, warmup, train.min_lr_ratio)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

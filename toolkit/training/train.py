@@ -10,12 +10,13 @@ import ctypes
 import importlib
 import itertools
 import logging
+import math
 import os
 import sys
 import warnings
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolkit.config.load import LoadedConfig
 from toolkit.config.schema import CommonConfig
@@ -23,10 +24,16 @@ from toolkit.data.check import summarise
 from toolkit.data.table import Progress, Table, load_table
 from toolkit.errors import UserError
 from toolkit.training.network import build_network, preprocessing_of
-from toolkit.training.run_folder import BEST, LAST, Run, create_run, write_json
+from toolkit.training.run_folder import LAST, Run, create_run, write_json
 from toolkit.training.task import TrainingTask, training_task
 
+if TYPE_CHECKING:
+    from toolkit.training.resume import Resumed
+
 log = logging.getLogger("toolkit")
+
+# What a resumed training may change: nothing that its weights depend on.
+RESUMABLE_KEYS = ("data.root", "data.workers", "data.cache_mb", "train.checkpoint_every", "train.time_limit_minutes")
 
 
 def train(
@@ -37,112 +44,131 @@ def train(
     ``progress`` is told about the data check, ``bar`` shows Lightning's progress bar. Raises ``UserError`` for
     anything wrong in config, data or start weights before the first step.
     """
-    config = loaded.config
+    table, task = _prepare(loaded.config, progress)
+    return _train(create_run(loaded, run_dir), loaded.config, table, task, bar)
+
+
+def resume(run: Run, overrides: Sequence[str] = (), *, progress: Progress | None = None, bar: bool = False) -> Run:
+    """Go on with a training that died, from its last resume point, to the end that it would have had.
+
+    ``overrides`` may change `RESUMABLE_KEYS` only. Raises ``UserError`` where the pictures are not the same any more,
+    or another process is training in the run.
+    """
+    for override in overrides:
+        if override.split("=", 1)[0] not in RESUMABLE_KEYS:
+            raise UserError(
+                f"override {override}: a resumed training keeps its config but for {', '.join(RESUMABLE_KEYS)}."
+                f" For other settings start a new training from these weights: model.init={run.bundle}"
+            )
+    config = run.config(tuple(overrides)).config
+    table, task = _prepare(config, progress)
+    return _train(run, config, table, task, bar, resumed=True)
+
+
+def _prepare(config: CommonConfig, progress: Progress | None) -> tuple[Table[Any], TrainingTask]:
     _quiet()
     _share_cores()
     _keep_memory()
-    import lightning.pytorch as pl
-    import numba
     import torch
-
-    from toolkit.training.record import recorded
 
     if config.train.device == "cuda" and not torch.cuda.is_available():
         raise UserError("train.device=cuda: torch finds no CUDA device; use train.device=auto or cpu")
     table = load_table(config, progress=progress)
     task = training_task(config.task)
     task.check(config, table)
-    run = create_run(loaded, run_dir)
-    with _log_to(run.path / "train.log"), recorded(run, config, table):
+    return table, task
+
+
+def _train(
+    run: Run, config: CommonConfig, table: Table[Any], task: TrainingTask, bar: bool, *, resumed: bool = False
+) -> Run:
+    import lightning.pytorch as pl
+    import numba
+    import torch
+
+    from toolkit.training.record import recorded
+    from toolkit.training.resume import check_pictures, only_trainer, resume_point
+
+    with contextlib.ExitStack() as held:
+        held.enter_context(only_trainer(run))
+        point = resume_point(run) if resumed else None
+        if point and point.epoch >= config.train.epochs and run.bundle.is_dir():
+            raise UserError(f"{run}: this training is finished; its bundle is {run.bundle}")
+        if point:
+            check_pictures(run, table)
+        held.enter_context(_log_to(run.path / "train.log"))
+        held.enter_context(recorded(run, config, table))
         log.info("run directory %s", run)
-        for fault in table.skipped:
-            log.warning("left out: %s", fault)
-        statistics = summarise(table).to_dict()
-        write_json(run.path / "labels.json", {**statistics, "left_out": [str(fault) for fault in table.skipped]})
-        log.info("%d pictures to train on, %d to validate on", *(statistics["pictures"][s] for s in ("train", "val")))
+        if point:
+            log.info("resumed after step %d; what the log says of later ones above was done again", point.step)
+        else:
+            _tell_data(run, table)
         pl.seed_everything(config.seed, verbose=False)
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
             numba.set_num_threads(min(config.train.threads, numba.get_num_threads()))
-        _fit(config, table, task, run, bar)
+        _fit(config, table, task, run, bar, point)
         return _finish(run, table, task)
 
 
-def _fit(config: CommonConfig, table: Table[Any], task: TrainingTask, run: Run, bar: bool) -> None:
+def _tell_data(run: Run, table: Table[Any]) -> None:
+    for fault in table.skipped:
+        log.warning("left out: %s", fault)
+    statistics = summarise(table).to_dict()
+    write_json(run.path / "labels.json", {**statistics, "left_out": [str(fault) for fault in table.skipped]})
+    log.info("%d pictures to train on, %d to validate on", *(statistics["pictures"][s] for s in ("train", "val")))
+
+
+def _fit(
+    config: CommonConfig, table: Table[Any], task: TrainingTask, run: Run, bar: bool, point: Resumed | None
+) -> None:
     import torch
 
     from toolkit.training import report
-    from toolkit.training.dataset import ValidationSet, training_loader, validation_loader
-    from toolkit.training.start_weights import start_from
+    from toolkit.training.dataset import ValidationSet
+    from toolkit.training.loader import training_loader, validation_loader
+    from toolkit.training.trainer import make_trainer
 
     preprocessing = preprocessing_of(config)
     training_set = task.training_set(table.subset("train"), config, preprocessing)
     validation = table.subset("val")
-    report.draw_data(run, table, training_set, task)
     network = build_network(config.model, len(table.class_names)).to(memory_format=torch.channels_last)
+    loader = training_loader(training_set)
+    if point:
+        loader.load_state_dict(point.loader)  # the trainer does so for points within an epoch only
+    else:
+        report.draw_data(run, table, training_set, task)
+        _start_weights(network, config, loader)
+    steps = math.ceil(len(loader) / config.train.accumulate) * config.train.epochs
+    module = task.module(network, config, training_set.table, validation, total_steps=steps)
+    checks = ValidationSet(validation, preprocessing, config.data.cache_mb)
+    trainer = make_trainer(config, task, run, log.info, bar=bar, step=point.step if point else None)
+    try:
+        trainer.fit(
+            module,
+            loader,
+            validation_loader(checks, config.train.batch_size),
+            ckpt_path=run.path / LAST if point else None,
+            weights_only=True,
+        )
+    except SystemExit:  # Lightning's answer to Ctrl-C, after the running step
+        kept = f"`toolkit train --resume {run}` goes on with it"
+        log.info("stopped by Ctrl-C; %s", kept)
+        raise KeyboardInterrupt from None
+
+
+def _start_weights(network: Any, config: CommonConfig, loader: Iterable[Any]) -> None:
+    import torch
+
+    from toolkit.training.start_weights import start_from
+
     if config.model.init:
         log.info("start weights %s: %s", config.model.init, start_from(network, config.model.init))
-    loader = training_loader(training_set)
     if config.train.estimate_bn_batches:
         batches = itertools.islice(loader, config.train.estimate_bn_batches)
         log.info("estimating batch-norm statistics on %d batches", config.train.estimate_bn_batches)
         pictures = (batch.images.to(memory_format=torch.channels_last) for batch in batches)
         torch.optim.swa_utils.update_bn(pictures, network)
-    module = task.module(network, config, training_set.table, validation)
-    checks = ValidationSet(validation, preprocessing, config.data.cache_mb)
-    trainer = _trainer(config, task, run, bar)
-    try:
-        trainer.fit(module, loader, validation_loader(checks, config.train.batch_size))
-    except SystemExit:  # Lightning's answer to Ctrl-C, after the running step
-        best = (run.path / BEST).is_file() or (run.path / LAST).is_file()
-        kept = f"`toolkit export {run}` makes a bundle of the best checkpoint so far" if best else "no checkpoint yet"
-        log.info("stopped by Ctrl-C; %s", kept)
-        raise KeyboardInterrupt from None
-
-
-def _trainer(config: CommonConfig, task: TrainingTask, run: Run, bar: bool) -> Any:
-    import lightning.pytorch as pl
-    from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar, Timer
-    from lightning.pytorch.loggers import TensorBoardLogger
-
-    from toolkit.training.callbacks import MovingAverage, ResultsTable
-
-    settings = config.train
-    best = f"val/{task.numbers[0]}"
-    every = min(settings.validate_every, settings.epochs)
-    callbacks: list[Any] = [
-        ResultsTable(run.path / "results.csv", task.parts, task.numbers, log.info),
-        ModelCheckpoint(
-            run.path / "checkpoints", filename="best", monitor=best, mode="max", save_last=True,
-            enable_version_counter=False, every_n_epochs=every, auto_insert_metric_name=False,
-        ),
-    ]  # fmt: skip
-    if settings.ema_decay is not None:
-        callbacks.append(MovingAverage(settings.ema_decay))
-    if settings.early_stopping_epochs is not None:
-        patience = max(1, settings.early_stopping_epochs // every)
-        callbacks.append(EarlyStopping(best, mode="max", patience=patience))
-    if settings.time_limit_minutes is not None:
-        callbacks.append(Timer(timedelta(minutes=settings.time_limit_minutes)))
-    if bar:
-        callbacks.append(RichProgressBar())
-    accelerator = {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[settings.device]
-    return pl.Trainer(
-        accelerator=accelerator,
-        devices=1,
-        precision="bf16-mixed" if settings.precision == "bf16" else "32-true",
-        max_epochs=settings.epochs,
-        accumulate_grad_batches=settings.accumulate,
-        gradient_clip_val=settings.clip_norm,
-        check_val_every_n_epoch=every,
-        num_sanity_val_steps=0,
-        callbacks=callbacks,
-        logger=TensorBoardLogger(run.path, name="", version="tensorboard"),
-        enable_progress_bar=bar,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        log_every_n_steps=10,
-    )
 
 
 def _finish(run: Run, table: Table[Any], task: TrainingTask) -> Run:
@@ -165,6 +191,7 @@ def _quiet() -> None:
         ".*isinstance.treespec, LeafSpec.*",
         ".*litlogger.*",
         ".*smaller than the logging.*",
+        ".*exists and is not empty.*",  # the checkpoints of a resumed run
     ):
         warnings.filterwarnings("ignore", pattern)
 

@@ -13,15 +13,8 @@ import torch
 
 from toolkit.config import parse_config
 from toolkit.data import LabelSample, MaskSample, Table, load_table
-from toolkit.training.dataset import (
-    EpochSampler,
-    PictureCache,
-    TrainingSet,
-    ValidationSet,
-    rarity_weights,
-    training_loader,
-    validation_loader,
-)
+from toolkit.training.dataset import PictureCache, TrainingSet, ValidationSet
+from toolkit.training.loader import EpochBatches, rarity_weights, training_loader, validation_loader
 from toolkit.training.network import preprocessing_of
 from toolkit.training.task import training_task
 
@@ -98,7 +91,7 @@ def test_two_workers_give_the_batches_of_none(task: str, folder: Path) -> None:
     batches = []
     for workers in (0, 2):
         loader = training_loader(training_set(task, folder, workers))
-        loader.sampler.set_epoch(1)
+        loader.batches.set_epoch(1)
         batches.append(list(loader))
     assert len(batches[0]) == len(batches[1]) >= 2
     for alone, helped in zip(*batches, strict=True):
@@ -155,23 +148,55 @@ def no_zoom() -> Any:
     return ZoomConfig(probability=0.0)
 
 
-def test_the_sampler_is_a_permutation_by_seed_and_epoch() -> None:
-    sampler = EpochSampler(50, seed=3)
+def test_an_epoch_is_a_permutation_by_seed_and_epoch() -> None:
+    batches = EpochBatches(50, 10, seed=3)
     orders = []
     for epoch in (0, 1):
-        sampler.set_epoch(epoch)
-        pairs = list(sampler)
+        batches.set_epoch(epoch)
+        assert [len(batch) for batch in batches] == [10] * 5
+        pairs = [pair for batch in batches for pair in batch]
         assert {e for e, _ in pairs} == {epoch}
         assert sorted(i for _, i in pairs) == list(range(50))
         orders.append([i for _, i in pairs])
     assert orders[0] != orders[1]
-    assert list(EpochSampler(50, seed=3)) == [(0, i) for i in orders[0]]
-    assert len(sampler) == 50
+    assert [i for batch in EpochBatches(50, 10, seed=3) for _, i in batch] == orders[0]
+
+
+@pytest.mark.parametrize(
+    ("length", "size", "sizes"),
+    [(10, 4, [4, 4]), (8, 4, [4, 4]), (3, 4, [3]), (1, 1, [1])],  # a short last batch is kept only where it is alone
+)
+def test_the_batches_of_an_epoch(length: int, size: int, sizes: list[int]) -> None:
+    batches = EpochBatches(length, size, seed=0)
+    assert [len(batch) for batch in batches] == sizes
+    assert len(batches) == len(sizes)
+
+
+@pytest.mark.parametrize(("size", "ranks"), [(8, 2), (8, 4), (7, 2), (6, 3)])
+def test_processes_share_every_batch(size: int, ranks: int) -> None:
+    whole = list(EpochBatches(40, size, seed=1))
+    parts = [list(EpochBatches(40, size, seed=1, rank=rank, ranks=ranks)) for rank in range(ranks)]
+    assert [[pair for share in shares for pair in share] for shares in zip(*parts, strict=True)] == whole
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("position", [(0, 1), (1, 0), (1, 2)])
+def test_a_loader_goes_on_at_its_position(workers: int, position: tuple[int, int], folder: Path) -> None:
+    loader = training_loader(training_set("detection", folder, workers))
+    epoch, number = position
+    loader.batches.set_epoch(epoch)
+    wanted = [batch.indices for batch in loader][number:]
+    loader.position = position
+    resumed = training_loader(training_set("detection", folder, workers))
+    resumed.load_state_dict(loader.state_dict())
+    assert [batch.indices for batch in resumed] == wanted
+    resumed.batches.set_epoch(epoch + 1)
+    assert len(list(resumed)) == len(resumed)  # the next epoch is whole
 
 
 def test_weights_draw_each_picture_about_as_often_as_they_say() -> None:
     weights = np.array([1.0] * 90 + [4.0] * 10)
-    drawn = np.bincount([i for _, i in EpochSampler(100, seed=0, weights=weights)], minlength=100)
+    drawn = np.bincount([i for batch in EpochBatches(100, 10, 0, weights) for _, i in batch], minlength=100)
     expected = weights / weights.sum() * 100
     assert drawn.sum() == 100
     assert (np.abs(drawn - expected) < 1).all()  # systematic resampling: within one of the expectation

@@ -72,7 +72,7 @@ def hashes(quick_configs: dict[str, Path], tmp_path_factory: pytest.TempPathFact
     def hash_of(*overrides: str) -> str:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("toolkit.training.train._finish", lambda run, *_: run)  # no need of a bundle
-            shorter = ("train.epochs=2", "train.validate_every=1", *overrides)
+            shorter = ("model.dropout=0.2", "train.epochs=2", "train.validate_every=1", *overrides)
             run = train_from(quick_configs["classification"], shorter, run_dir=tmp_path_factory.mktemp("seeds") / "run")
         return str(record(run.path)["weights"]["last"]["sha256"])
 

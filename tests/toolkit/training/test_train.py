@@ -276,6 +276,6 @@ def test_ctrl_c_says_what_is_kept(quick_config: Path, tmp_path: Path) -> None:
                 process.kill()
         process.stderr.read()
     assert process.returncode == 130, "".join(seen)
-    assert f"toolkit export {tmp_path / 'run'}" in seen[-1]
+    assert f"toolkit train --resume {tmp_path / 'run'}" in seen[-1]
     export_to(tmp_path / "run")
     assert (tmp_path / "run/bundle/bundle.yaml").is_file()

@@ -1,0 +1,181 @@
+"""Batches of the training and validation pictures.
+
+Every batch is known from (seed, epoch, position) alone: it does not depend on the number of loader workers, and a
+training that died goes on with the very batch that comes next.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from ops import Placement
+from toolkit.data.table import Table
+from toolkit.training.dataset import TrainingSet, ValidationSet
+
+
+class Batch(NamedTuple):
+    """``images`` float32 [B, 3, h, w]; ``targets`` as the task's loss takes them; ``indices`` [B]."""
+
+    images: Tensor
+    targets: Any
+    indices: list[int]
+
+
+class Checked(NamedTuple):
+    """A validation batch: ``images`` float32 [B, 3, h, w], where each picture lies in its input, and its index."""
+
+    images: Tensor
+    placements: list[Placement]
+    indices: list[int]
+
+
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """Yields batches of (epoch, index), permuted by (seed, epoch); a last short one is left out unless it is the only.
+
+    ``weights`` draw some pictures oftener than others: every picture comes up within one of its expected number of
+    times (systematic resampling). Of ``ranks`` processes each gets its share of every batch.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        seed: int,
+        weights: NDArray[np.float64] | None = None,
+        *,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        self.length = length
+        self.batch_size = min(batch_size, length)
+        self.seed = seed
+        self.weights = weights
+        self.rank, self.ranks = rank, ranks
+        self.epoch = self.start = 0
+
+    @property
+    def sampler(self) -> EpochBatches:
+        """Where the trainer looks for `set_epoch`."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length // self.batch_size
+
+    def order(self, epoch: int) -> list[int]:
+        """The indices of an epoch, of all processes together."""
+        rng = np.random.default_rng((self.seed, epoch))
+        indices = np.arange(self.length)
+        if self.weights is not None:
+            edges = np.cumsum(self.weights)
+            points = (np.arange(self.length) + rng.random()) / self.length * edges[-1]
+            indices = np.minimum(np.searchsorted(edges, points, side="right"), self.length - 1)
+        ordered: list[int] = rng.permutation(indices).tolist()
+        return ordered
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        epoch, start, self.start = self.epoch, self.start, 0  # a later epoch begins at its beginning
+        order = self.order(epoch)
+        for number in range(start, len(self)):
+            batch = order[number * self.batch_size : (number + 1) * self.batch_size]
+            low, high = (len(batch) * part // self.ranks for part in (self.rank, self.rank + 1))
+            yield [(epoch, index) for index in batch[low:high]]
+
+
+class TrainingLoader(DataLoader[Batch]):
+    """The loader of the training split. Its state is the position of the batch that comes next."""
+
+    def __init__(self, training_set: TrainingSet[Any], batches: EpochBatches, workers: int) -> None:
+        super().__init__(
+            training_set,  # type: ignore[arg-type]  # a map keyed by what the sampler yields
+            batch_sampler=batches,  # type: ignore[arg-type]
+            num_workers=workers,
+            collate_fn=Collate(training_set.stack),
+            persistent_workers=workers > 0,
+            # A fork would inherit numba's and torch's thread teams, which do not survive it.
+            multiprocessing_context=multiprocessing.get_context("forkserver") if workers else None,
+            # Its own, or every epoch would draw a number from the global generator, and a resumed one another.
+            generator=torch.Generator(),
+            worker_init_fn=end_with_parent,
+        )
+        self.batches = batches
+        self.position = (0, 0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The (epoch, batch) that comes next."""
+        return {"position": list(self.position)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.position = (state["position"][0], state["position"][1])
+        self.batches.epoch, self.batches.start = self.position
+
+
+def end_with_parent(worker: int) -> None:
+    """Make a loader worker end when the training process dies, however that happens.
+
+    Its own parent is the fork server, which lives as long as its children do: torch's check never sees it go.
+    """
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+class Collate:
+    """Stacks items into a batch. Travels to loader workers."""
+
+    def __init__(self, stack: Callable[[Sequence[Any]], Any]) -> None:
+        self.stack = stack
+
+    def __call__(self, items: Sequence[tuple[NDArray[np.float32], Any, int]]) -> Batch:
+        pixels, targets, indices = zip(*items, strict=True)
+        return Batch(torch.from_numpy(np.stack(pixels)), self.stack(targets), list(indices))
+
+
+def rarity_weights(table: Table[Any], exponent: float) -> NDArray[np.float64] | None:
+    """Weight of each picture: (most frequent class / its rarest class) ** exponent; ``None`` when that is off."""
+    if exponent == 0:
+        return None
+    classes = len(table.class_names)
+    counts = np.array([sample.class_counts(classes) for sample in table.samples])
+    totals = counts.sum(0)
+    by_class = (totals.max() / np.maximum(totals, 1)) ** exponent
+    # A picture without anything counts as one of the most frequent class.
+    weights: NDArray[np.float64] = np.where(counts > 0, by_class, 0.0).max(1, initial=1.0)
+    return weights
+
+
+def training_loader(training_set: TrainingSet[Any], *, rank: int = 0, ranks: int = 1) -> TrainingLoader:
+    """The loader of the training split, shuffled; process ``rank`` of ``ranks`` gets its share of every batch."""
+    config = training_set.config
+    weights = rarity_weights(training_set.table, config.augment.oversample_rare)
+    batches = EpochBatches(len(training_set), config.train.batch_size, config.seed, weights, rank=rank, ranks=ranks)
+    return TrainingLoader(training_set, batches, config.data.workers)
+
+
+def validation_loader(validation_set: ValidationSet, batch_size: int) -> DataLoader[Checked]:
+    """The loader of the validation split, in order, in this process (it is short)."""
+
+    def stack(items: Sequence[tuple[NDArray[np.float32], Placement, int]]) -> Checked:
+        pixels, placements, indices = zip(*items, strict=True)
+        return Checked(torch.from_numpy(np.stack(pixels)), list(placements), list(indices))
+
+    return DataLoader(validation_set, batch_size=batch_size, collate_fn=stack, generator=torch.Generator())  # type: ignore[arg-type]

@@ -1,0 +1,71 @@
+"""From a config to Lightning's Trainer, which does the loop: callbacks, devices, precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import EarlyStopping, RichProgressBar, Timer
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from toolkit.config.schema import CommonConfig
+from toolkit.training.callbacks import MovingAverage, ResultsTable
+from toolkit.training.resume import BestPoint, ResumePoint, SeedEachStep
+from toolkit.training.run_folder import LAST, Run
+from toolkit.training.task import TrainingTask
+
+Say = Callable[[str], None]
+
+
+def make_trainer(
+    config: CommonConfig, task: TrainingTask, run: Run, say: Say, *, bar: bool, step: int | None = None
+) -> Any:
+    """Return the trainer of a run; logs after ``step``, where a run is resumed, are cut off."""
+    settings = config.train
+    accelerator = {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[settings.device]
+    return pl.Trainer(
+        accelerator=accelerator,
+        devices=1,
+        precision="bf16-mixed" if settings.precision == "bf16" else "32-true",
+        max_epochs=settings.epochs,
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=settings.clip_norm,
+        check_val_every_n_epoch=_validate_every(config),
+        num_sanity_val_steps=0,
+        callbacks=_callbacks(config, task, run, say, bar),
+        logger=TensorBoardLogger(run.path, name="", version="tensorboard", purge_step=step),
+        enable_progress_bar=bar,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        log_every_n_steps=10,
+    )
+
+
+def _validate_every(config: CommonConfig) -> int:
+    return min(config.train.validate_every, config.train.epochs)
+
+
+def _callbacks(config: CommonConfig, task: TrainingTask, run: Run, say: Say, bar: bool) -> list[Any]:
+    settings, every = config.train, _validate_every(config)
+    best = f"val/{task.numbers[0]}"
+    callbacks: list[Any] = [SeedEachStep(config.seed)]
+    if settings.ema_decay is not None:
+        callbacks.append(MovingAverage(settings.ema_decay))
+    if settings.early_stopping_epochs is not None:
+        patience = max(1, settings.early_stopping_epochs // every)
+        callbacks.append(EarlyStopping(best, mode="max", patience=patience))
+    if settings.time_limit_minutes is not None:
+        callbacks.append(Timer(timedelta(minutes=settings.time_limit_minutes)))
+    if bar:
+        callbacks.append(RichProgressBar())
+    return [
+        *callbacks,
+        ResultsTable(run.path / "results.csv", task.parts, task.numbers, say),
+        BestPoint(
+            run.path / "checkpoints", filename="best", monitor=best, mode="max", enable_version_counter=False,
+            every_n_epochs=every, auto_insert_metric_name=False,
+        ),
+        ResumePoint(run.path / LAST, settings.checkpoint_every),  # the last, so that it knows what the others did
+    ]  # fmt: skip
