@@ -32,8 +32,9 @@ cuda: Any = _NotYet()
 SIMULATED = bool(config.ENABLE_CUDASIM)  # type: ignore[attr-defined]
 
 # A grid has room for 2**31 - 1 blocks along its first axis and 65535 along the others; twins walk on by its size, so
-# that fewer blocks do as well. So many keep the largest card busy.
-_MOST_BLOCKS = (2**20, 65535, 65535)
+# that fewer blocks do as well. So many keep the largest card busy; the simulator starts a Python thread for each of
+# theirs.
+_MOST_BLOCKS = (3, 2, 2) if SIMULATED else (2**20, 65535, 65535)
 
 
 def numba_cuda() -> Any:

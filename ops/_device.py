@@ -116,7 +116,7 @@ def _fill(array, value):  # type: ignore[no-untyped-def]
         array[i] = value
 
 
-_FILL = {name: cuda_kernel(f"void({name}[::1], {name})", label=name)(_fill) for name in ("int64",)}
+_FILL = {name: cuda_kernel(f"void({name}[::1], {name})", label=name)(_fill) for name in ("uint8", "int64", "uint64")}
 
 HOST = HostMemory()
 

@@ -8,15 +8,19 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ops._check import host_array, same_length, unit_interval
+from ops._arith import higher_of, lower_of
+from ops._check import same_length, unit_interval
+from ops._cuda import cuda, cuda_kernel
+from ops._cuda_order import first_after, first_from, marked_indices, stable_order
+from ops._device import DeviceMemory, Memory, memory_of
 from ops._kernel import kernel
 
 
 @njit(nogil=True, cache=True, inline="always")
 def overlaps(boxes, i, j, threshold):  # type: ignore[no-untyped-def]
     """Whether the IoU of boxes i and j is above the threshold, without a division."""
-    width = min(boxes[i, 2], boxes[j, 2]) - max(boxes[i, 0], boxes[j, 0])
-    height = min(boxes[i, 3], boxes[j, 3]) - max(boxes[i, 1], boxes[j, 1])
+    width = lower_of(boxes[i, 2], boxes[j, 2]) - higher_of(boxes[i, 0], boxes[j, 0])
+    height = lower_of(boxes[i, 3], boxes[j, 3]) - higher_of(boxes[i, 1], boxes[j, 1])
     if width <= 0 or height <= 0:
         return False
     # In float64 like the threshold, so that an IoU of exactly 0.7 is not above 0.7.
@@ -55,27 +59,187 @@ def _nms(boxes, scores, class_ids, threshold):  # type: ignore[no-untyped-def]
     return suppress(boxes, class_ids, order, threshold, scores.size)
 
 
+# The bits of a mask row are held in words of so many boxes; and so many words of memory at once, 64 MiB.
+_WORD, _MOST_WORDS = 64, 2**23
+
+
+@cuda_kernel("void(Array(float32, 1, 'C', readonly=True), float32[::1])")
+def _negate_twin(scores, keys):  # type: ignore[no-untyped-def]
+    for k in range(cuda.grid(1), keys.size, cuda.gridsize(1)):
+        keys[k] = -scores[k]
+
+
+@cuda_kernel("void(Array(int64, 1, 'C', readonly=True), Array(int64, 1, 'C', readonly=True), int64[::1])")
+def _gather_twin(values, order, out):  # type: ignore[no-untyped-def]
+    for k in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        out[k] = values[order[k]]
+
+
+@cuda_kernel("void(Array(int64, 1, 'C', readonly=True), int64[::1], int64[::1], int64[::1])")
+def _classes_twin(sorted_ids, first, end, longest):  # type: ignore[no-untyped-def]
+    """Where the class of each sorted box begins and ends, and the size of the largest class."""
+    for k in range(cuda.grid(1), sorted_ids.size, cuda.gridsize(1)):
+        first[k] = first_from(sorted_ids, 0, sorted_ids.size, sorted_ids[k])
+        end[k] = first_after(sorted_ids, 0, sorted_ids.size, sorted_ids[k])
+        cuda.atomic.max(longest, 0, end[k] - first[k])
+
+
+@cuda_kernel(
+    "void(Array(float32, 2, 'C', readonly=True), Array(int64, 1, 'C', readonly=True),"
+    " Array(int64, 1, 'C', readonly=True), float32[:,::1])"
+)
+def _arrange_twin(boxes, by_score, by_class, arranged):  # type: ignore[no-untyped-def]
+    for k in range(cuda.grid(1), arranged.shape[0], cuda.gridsize(1)):
+        box = by_score[by_class[k]]
+        for side in range(4):
+            arranged[k, side] = boxes[box, side]
+
+
+@cuda_kernel("void(float32[:,::1], int64[::1], int64[::1], uint64[::1], int64, float64, uint64[:,::1])", block=(64, 1))
+def _overlap_twin(boxes, first, end, gone, begin, threshold, bits):  # type: ignore[no-untyped-def]
+    """For the boxes from ``begin`` on: which later boxes of their class each overlaps, a bit each.
+
+    Word ``w`` of a class that begins at ``first`` is for the boxes from ``first + 64 * w`` on. Rows of boxes that are
+    gone, and words before a box's own, are not read and not written.
+    """
+    from_row, from_word = cuda.grid(2)
+    step_row, step_word = cuda.gridsize(2)
+    for row in range(from_row, bits.shape[0], step_row):
+        k = begin + row
+        start, stop = first[k], end[k]
+        own, bit = (k - start) // _WORD, np.uint64((k - start) % _WORD)
+        if (gone[start + own] >> bit) & np.uint64(1):
+            continue
+        for word in range(own + from_word, (stop - start + _WORD - 1) // _WORD, step_word):
+            found = np.uint64(0)
+            for j in range(max(k + 1, start + _WORD * word), min(stop, start + _WORD * (word + 1))):
+                if overlaps(boxes, k, j, threshold):
+                    found |= np.uint64(1) << np.uint64(j - start - _WORD * word)
+            bits[row, word] = found
+
+
+@cuda_kernel(
+    "void(int64[::1], int64[::1], uint64[:,::1], int64, Array(int64, 1, 'C', readonly=True), uint64[::1], uint8[::1])",
+    block=_WORD,
+)
+def _suppress_twin(first, end, bits, begin, by_class, gone, kept):  # type: ignore[no-untyped-def]
+    """Walk down the classes, a block each: 64 boxes by one thread, then all threads strike out what those suppress.
+
+    ``gone`` holds a class's struck out boxes in the words from its first box on; ``kept`` is in order of the scores.
+    """
+    own = cuda.shared.array(_WORD, np.uint64)
+    chosen = cuda.shared.array(1, np.uint64)
+    thread = cuda.threadIdx.x
+    for head in range(begin + cuda.blockIdx.x, begin + bits.shape[0], cuda.gridDim.x):
+        start, stop = first[head], min(end[head], begin + bits.shape[0])
+        if head not in (start, begin):
+            continue
+        for word in range((head - start) // _WORD, (stop - start + _WORD - 1) // _WORD):
+            low, high = max(head, start + _WORD * word), min(stop, start + _WORD * (word + 1))
+            if low + thread < high:
+                own[thread] = bits[low + thread - begin, word]
+            cuda.syncthreads()
+            if thread == 0:
+                out, taken = gone[start + word], np.uint64(0)
+                for k in range(low, high):
+                    bit = np.uint64(1) << np.uint64(k - start - _WORD * word)
+                    if not out & bit:
+                        out |= own[k - low]
+                        taken |= bit
+                        kept[by_class[k]] = 1
+                gone[start + word], chosen[0] = out, taken
+            cuda.syncthreads()
+            for other in range(word + 1 + thread, (end[head] - start + _WORD - 1) // _WORD, cuda.blockDim.x):
+                out = gone[start + other]
+                for k in range(low, high):
+                    if (chosen[0] >> np.uint64(k - start - _WORD * word)) & np.uint64(1):
+                        out |= bits[k - begin, other]
+                gone[start + other] = out
+            cuda.syncthreads()
+
+
+def suppress_on_device(
+    memory: DeviceMemory, boxes: Any, scores: Any, class_ids: Any, threshold: float, limit: int | None = None
+) -> Any:
+    """Return what `batched_nms` does, at most ``limit`` indices; ``None`` for the classes where there is one only.
+
+    Boxes are sorted by score and then by class, so that each class is a stretch of its own and all go at once.
+    """
+    count = scores.size
+    if count == 0:
+        return memory.empty(0, np.int64)
+    keys = memory.empty(count, np.float32)
+    memory.launch(_negate_twin, count, scores, keys)
+    _, by_score = stable_order(memory, keys)
+    by_class, first, end, longest = _classes(memory, class_ids, by_score)
+    arranged = memory.empty((count, 4), np.float32)
+    memory.launch(_arrange_twin, count, boxes, by_score, by_class, arranged)
+    words = -(-longest // _WORD)
+    rows = max(1, min(count, _MOST_WORDS // words))
+    gone, kept = memory.full(count, np.uint64, 0), memory.full(count, np.uint8, 0)
+    for begin in range(0, count, rows):
+        bits = memory.empty((min(rows, count - begin), words), np.uint64)
+        memory.launch(_overlap_twin, bits.shape, arranged, first, end, gone, begin, threshold, bits)
+        memory.launch(_suppress_twin, bits.shape[0] * _WORD, first, end, bits, begin, by_class, gone, kept)
+    ranks = marked_indices(memory, kept, limit)
+    result = memory.empty(ranks.size, np.int64)
+    memory.launch(_gather_twin, result.size, by_score, ranks, result)
+    return result
+
+
+def _classes(memory: DeviceMemory, class_ids: Any, by_score: Any) -> tuple[Any, Any, Any, int]:
+    """The boxes in order of class and score, where each one's class begins and ends there, the largest one's size."""
+    count = by_score.size
+    if class_ids is None:
+        whole = memory.full(count, np.int64, count)
+        identity = memory.empty(count, np.int64)
+        memory.launch(_count_twin, count, identity)
+        return identity, memory.full(count, np.int64, 0), whole, count
+    ids, first, end = (memory.empty(count, np.int64) for _ in range(3))
+    memory.launch(_gather_twin, count, class_ids, by_score, ids)
+    sorted_ids, by_class = stable_order(memory, ids)
+    longest = memory.full(1, np.int64, 0)
+    memory.launch(_classes_twin, count, sorted_ids, first, end, longest)
+    return by_class, first, end, memory.numbers(longest)[0]
+
+
+@cuda_kernel("void(int64[::1])")
+def _count_twin(out):  # type: ignore[no-untyped-def]
+    for k in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        out[k] = k
+
+
 def batched_nms(boxes: Any, scores: Any, class_ids: Any, iou_threshold: float) -> NDArray[np.int64]:
     """Suppress boxes that overlap a better one of the same class.
 
     Args:
         boxes: float32 [N, 4], xyxy.
         scores: float32 [N]; NaN sorts last.
-        class_ids: int64 [N].
+        class_ids: int64 [N], any numbers; ``picture * C + class`` for many pictures at once.
         iou_threshold: a box is dropped when its IoU with a kept one is above this.
 
     Returns:
         int64 [K], indices of the kept boxes by falling score; equal scores keep the lower index first.
-        Complexity O(N log N + N K).
+        Complexity O(N log N + N K). Takes device arrays too (O(N log N + N n) for n boxes in the largest class).
     """
-    box_array = host_array(boxes, "boxes", np.float32, ("N", 4))
-    score_array = host_array(scores, "scores", np.float32, ("N",))
-    class_array = host_array(class_ids, "class_ids", np.int64, ("N",))
-    same_length(boxes=box_array, scores=score_array, class_ids=class_array)
-    kept: NDArray[np.int64] = _nms(box_array, score_array, class_array, unit_interval(iou_threshold, "iou_threshold"))
-    return kept
+    memory = memory_of(boxes=boxes, scores=scores, class_ids=class_ids)
+    class_array = memory.array(class_ids, "class_ids", np.int64, ("N",))
+    return _checked_nms(memory, boxes, scores, class_array, iou_threshold)
 
 
 def nms(boxes: Any, scores: Any, iou_threshold: float) -> NDArray[np.int64]:
     """Suppress boxes that overlap a better one: `batched_nms` with a single class."""
-    return batched_nms(boxes, scores, np.zeros(len(scores), np.int64), iou_threshold)
+    memory = memory_of(boxes=boxes, scores=scores)
+    return _checked_nms(memory, boxes, scores, None, iou_threshold)
+
+
+def _checked_nms(memory: Memory, boxes: Any, scores: Any, class_array: Any, iou_threshold: float) -> NDArray[np.int64]:
+    box_array = memory.array(boxes, "boxes", np.float32, ("N", 4))
+    score_array = memory.array(scores, "scores", np.float32, ("N",))
+    same_length(boxes=box_array, scores=score_array, **({} if class_array is None else {"class_ids": class_array}))
+    threshold = unit_interval(iou_threshold, "iou_threshold")
+    if memory.on_device:
+        return suppress_on_device(memory, box_array, score_array, class_array, threshold)  # type: ignore[no-any-return]
+    if class_array is None:
+        class_array = np.zeros(len(score_array), np.int64)
+    return _nms(box_array, score_array, class_array, threshold)  # type: ignore[no-any-return]
