@@ -7,6 +7,7 @@ number of threads on the CPU. Early stopping and the time limit are outside that
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import random
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint
 from toolkit.data.fingerprint import compare, fingerprint, read_fingerprint
 from toolkit.data.table import Table
 from toolkit.errors import UserError
-from toolkit.training.run_folder import DATA, LAST, LOCK, Run
+from toolkit.training.run_folder import DATA, LAST, LOCK, RECORD, Run, environment
 from toolkit.training.weights import read_checkpoint
 
 
@@ -111,6 +112,16 @@ def check_pictures(run: Run, table: Table[Any]) -> None:
         changed = next(iter([*changes.only_a, *changes.only_b, *changes.content, *changes.labels, *changes.split]), "")
         what = f"{changes.pictures} pictures differ, such as {changed}" if changed else "they stand in another order"
         raise UserError(f"{run}: expected the pictures and labels that the run was started with, but {what}")
+
+
+def environment_changes(run: Run, threads: int) -> list[str]:
+    """What is another now than when the run was started, of all that the last bits of the weights depend on."""
+    kept = json.loads((run.path / "environment.json").read_text(encoding="utf-8"))
+    here = environment()
+    pairs = {key: (kept.get(key), here.get(key)) for key in ("python", "platform", "processor", "code")}
+    pairs |= {name: (kept["packages"].get(name), version) for name, version in here["packages"].items()}
+    pairs["threads"] = (json.loads((run.path / RECORD).read_text(encoding="utf-8"))["threads"], threads)
+    return [f"{key} was {before} and is {now}" for key, (before, now) in pairs.items() if before != now]
 
 
 @contextmanager

@@ -87,15 +87,17 @@ def _train(
     import torch
 
     from toolkit.training.record import recorded
-    from toolkit.training.resume import check_pictures, only_trainer, resume_point
+    from toolkit.training.resume import check_pictures, environment_changes, only_trainer, resume_point
 
     with contextlib.ExitStack() as held:
         held.enter_context(only_trainer(run))
         point = resume_point(run) if resumed else None
         if point and point.epoch >= config.train.epochs and run.bundle.is_dir():
             raise UserError(f"{run}: this training is finished; its bundle is {run.bundle}")
+        changes = []
         if point:
             check_pictures(run, table)
+            changes = environment_changes(run, config.train.threads or torch.get_num_threads())
         held.enter_context(_log_to(run.path / "train.log"))
         held.enter_context(recorded(run, config, table))
         log.info("run directory %s", run)
@@ -103,6 +105,8 @@ def _train(
             log.info("resumed after step %d; what the log says of later ones above was done again", point.step)
         else:
             _tell_data(run, table)
+        if changes:
+            log.warning("not bit for bit what an unstopped training would give: %s", ", ".join(changes))
         pl.seed_everything(config.seed, verbose=False)
         if config.train.threads:
             torch.set_num_threads(config.train.threads)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import json
 import shutil
 import signal
 import subprocess
@@ -202,3 +203,14 @@ def test_what_does_not_change_the_weights_may_change(short_run: Path, tmp_path: 
     before = (run / "results.csv").read_bytes()
     resume_from(run, ["data.workers=1", "train.checkpoint_every=7"])
     assert (run / "results.csv").read_bytes() == before  # there was no step left to do
+
+
+def test_another_environment_is_told(short_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(short_run, run)
+    kept = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+    kept["packages"]["numba"] = "0.1"
+    (run / "environment.json").write_text(json.dumps(kept), encoding="utf-8")
+    resume_from(run)
+    log = (run / "train.log").read_text(encoding="utf-8")
+    assert "not bit for bit what an unstopped training would give: numba was 0.1 and is " in log
