@@ -6,10 +6,14 @@ or fetched from the cache at their first call, not at import.
 
 from __future__ import annotations
 
+from ops._coco import CocoMatches, CocoProtocol
 from ops.argmax_resize import argmax_resize
 from ops.batch_norm_silu import batch_norm_silu, batch_norm_silu_backward
 from ops.box_iou import box_iou
 from ops.channel_statistics import channel_statistics
+from ops.coco_accumulate import CocoCurves, coco_accumulate
+from ops.coco_match import coco_match
+from ops.coco_stream import CocoStream
 from ops.confusion_matrix import confusion_matrix
 from ops.decode_detections import decode_detections
 from ops.letterbox import Placement, letterbox
@@ -25,6 +29,10 @@ from ops.rle_iou import rle_iou
 from ops.simota_assign import simota_assign
 
 __all__ = [
+    "CocoCurves",
+    "CocoMatches",
+    "CocoProtocol",
+    "CocoStream",
     "Placement",
     "argmax_resize",
     "batch_norm_silu",
@@ -32,6 +40,8 @@ __all__ = [
     "batched_nms",
     "box_iou",
     "channel_statistics",
+    "coco_accumulate",
+    "coco_match",
     "confusion_matrix",
     "decode_detections",
     "letterbox",

@@ -55,6 +55,16 @@ def _expected(dtype: Any, shape: Shape) -> str:
     return f"{np.dtype(dtype).name} array of shape [{', '.join(map(str, shape))}]"
 
 
+def flags(value: Any, name: str, count: int, each: str) -> NDArray[np.bool_]:
+    """Return ``count`` flags (bools or whole numbers, as JSON has them) as bools; ``None`` stands for none set."""
+    if value is None:
+        return np.zeros(count, np.bool_)
+    array = np.asarray(value)
+    if array.shape != (count,) or (count and array.dtype.kind not in "biu"):
+        raise ValueError(f"{name}: expected {count} flags, one for each {each}, got {describe(array)}")
+    return array.astype(np.bool_)
+
+
 def same_length(**arrays: Any) -> None:
     """Raise ``ValueError`` unless all arrays have the same first size."""
     lengths = {name: array.shape[0] for name, array in arrays.items()}

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from ops._check import describe
+from ops._check import flags
 from ops._kernel import kernel, lone_caller
 from ops._rle import Runs, read_all
 
@@ -125,25 +125,14 @@ def _joined(masks: list[Runs]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
     return counts, np.array([0, *accumulate(len(runs.counts) for runs in masks)], np.int64)
 
 
-def _crowd_flags(iscrowd: Any, count: int) -> NDArray[np.bool_]:
-    if iscrowd is None:
-        return np.zeros(count, np.bool_)
-    flags = np.asarray(iscrowd)
-    if flags.shape != (count,) or (count and flags.dtype.kind not in "biu"):
-        raise ValueError(f"iscrowd: expected {count} flags, one for each mask of b, got {describe(flags)}")
-    return flags.astype(np.bool_)
-
-
-def _common_height(left: list[Runs], right: list[Runs]) -> int:
-    """The height of all masks; masks of different pictures have no IoU (pycocotools gives -1 or 0 for them)."""
-    named = [(f"a[{i}]", runs) for i, runs in enumerate(left)] + [(f"b[{i}]", runs) for i, runs in enumerate(right)]
+def same_size(named: Sequence[tuple[str, Runs]]) -> None:
+    """Refuse masks of different sizes: they have no IoU (pycocotools gives -1 or 0 for them)."""
     for name, runs in named:
         if runs[1:] != named[0][1][1:]:
             raise ValueError(
                 f"expected masks of one size, got {named[0][0]} of {named[0][1].height} x {named[0][1].width}"
                 f" and {name} of {runs.height} x {runs.width}"
             )
-    return named[0][1].height if named else 0
 
 
 # Steps of a walk over two masks' runs, if all masks met: 0.3 ms on one core; below, a team of threads does not pay.
@@ -164,11 +153,17 @@ def rle_iou(a: Sequence[Any], b: Sequence[Any], iscrowd: Any = None) -> NDArray[
         Source: the COCO API. Cost per pair: the number of runs of both, less where they lie apart.
     """
     left, right = read_all(a, "a"), read_all(b, "b")
-    flags = _crowd_flags(iscrowd, len(right))
-    height = _common_height(left, right)
+    crowd = flags(iscrowd, "iscrowd", len(right), "mask of b")
+    same_size([(f"a[{i}]", runs) for i, runs in enumerate(left)] + [(f"b[{i}]", runs) for i, runs in enumerate(right)])
+    return iou_of_runs(left, right, crowd)
+
+
+def iou_of_runs(left: list[Runs], right: list[Runs], crowd: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """`rle_iou` of masks that are read and known to be of one size."""
+    height = (left or right)[0].height if left or right else 0
     (a_counts, a_offsets), (b_counts, b_offsets) = _joined(left), _joined(right)
     out = np.empty((len(left), len(right)), np.float64)
     steps = (len(a_counts) * len(right) + len(b_counts) * len(left)) // 2
     run = _parallel if steps > _PARALLEL_STEPS and lone_caller() else _serial
-    run(a_counts, a_offsets, b_counts, b_offsets, flags, height, out)
+    run(a_counts, a_offsets, b_counts, b_offsets, crowd, height, out)
     return out

@@ -1,0 +1,94 @@
+"""A stable sort of rows by score inside compiled code: what numba's own argsort would allocate for at every call."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+_compiled = njit(nogil=True, error_model="numpy")
+
+_SIGN, _ALL, _INFINITY = np.uint64(1 << 63), np.uint64(2**64 - 1), np.uint64(0x7FF << 52)
+_0, _1, _11, _32 = np.uint64(0), np.uint64(1), np.uint64(11), np.uint64(32)
+_DIGIT, _LOW = np.uint64(2**11 - 1), np.uint64(2**32 - 1)
+
+# Lists this long are faster sorted by their digits first.
+_LONG = 256
+
+
+@_compiled
+def falling(bits):  # type: ignore[no-untyped-def]
+    """The bits of a float64 as a number that rises as the value falls: -0 equals 0, NaN is the last of all."""
+    if bits & ~_SIGN > _INFINITY:
+        return _ALL
+    if bits == _SIGN:
+        bits = _0
+    return bits if bits & _SIGN else ~(bits | _SIGN)
+
+
+@_compiled
+def merge_sort(keys, items, start, stop, spare_keys, spare_items):  # type: ignore[no-untyped-def]
+    """Sort ``start:stop`` of keys (rising) and their items; equal keys keep their order. The spares are as long."""
+    rising = True
+    for i in range(start + 1, stop):
+        rising = rising and keys[i - 1] <= keys[i]
+    width = stop - start if rising else 1
+    while width < stop - start:
+        for low in range(start, stop, 2 * width):
+            middle, high = min(low + width, stop), min(low + 2 * width, stop)
+            i, j = low, middle
+            for k in range(low, high):
+                left = j == high or (i < middle and keys[i] <= keys[j])
+                best = i if left else j
+                spare_keys[k - start], spare_items[k - start] = keys[best], items[best]
+                i, j = (i + 1, j) if left else (i, j + 1)
+        for k in range(start, stop):
+            keys[k], items[k] = spare_keys[k - start], spare_items[k - start]
+        width *= 2
+
+
+@_compiled
+def _by_digit(entries, to, size, shift, counts):  # type: ignore[no-untyped-def]
+    """One pass of a radix sort: eleven bits from ``shift`` on."""
+    for digit in range(counts.size):
+        counts[digit] = 0
+    for i in range(size):
+        counts[(entries[i] >> shift) & _DIGIT] += 1
+    total = 0
+    for digit in range(counts.size):
+        total, counts[digit] = total + counts[digit], total
+    for i in range(size):
+        digit = (entries[i] >> shift) & _DIGIT
+        to[counts[digit]] = entries[i]
+        counts[digit] += 1
+
+
+@_compiled
+def sort_by_key(keys, items, start, stop, spare_keys, spare_items, entries, other, counts):  # type: ignore[no-untyped-def]
+    """`merge_sort`, of long lists by digits first.
+
+    The leading 22 bits of the range that the keys span are packed with the place into one number and sorted by digit;
+    the few rows that these bits do not tell apart are then put right by their whole keys. All spares are as long as
+    the list, but ``counts`` has 2048.
+    """
+    size, shift, base = stop - start, np.uint64(64), _0
+    if size >= _LONG:
+        high, base = keys[start], keys[start]
+        for i in range(start, stop):
+            base, high = min(base, keys[i]), max(high, keys[i])
+        shift = _0
+        while (high - base) >> shift > _LOW >> np.uint64(10):
+            shift += _1
+        for i in range(size):
+            entries[i] = (((keys[start + i] - base) >> shift) << _32) | np.uint64(i)
+        _by_digit(entries, other, size, _32, counts)
+        _by_digit(other, entries, size, _32 + _11, counts)
+        for i in range(size):
+            spare_keys[i], spare_items[i] = keys[start + (entries[i] & _LOW)], items[start + (entries[i] & _LOW)]
+        for i in range(size):
+            keys[start + i], items[start + i] = spare_keys[i], spare_items[i]
+    low = start
+    for i in range(start + 1, stop + 1):
+        if i == stop or (size >= _LONG and (keys[i] - base) >> shift != (keys[i - 1] - base) >> shift):
+            if i - low > 1:
+                merge_sort(keys, items, low, i, spare_keys, spare_items)
+            low = i
