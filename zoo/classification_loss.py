@@ -14,6 +14,7 @@ from torch import Tensor
 
 from zoo.focal_loss import softmax_focal_loss
 from zoo.loss_input import at_least_float32, weights_like
+from zoo.ranks import ALONE, Ranks
 
 
 def classification_loss(
@@ -23,6 +24,7 @@ def classification_loss(
     class_weights: Tensor | Sequence[float] | None = None,
     smoothing: float = 0.0,
     focal_gamma: float | None = None,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Tensor]:
     """Return the loss of a batch and what it can be compared by.
 
@@ -33,10 +35,12 @@ def classification_loss(
             sum of their weights, that of distributions by B.
         smoothing: share of every target that is spread evenly over all classes, 0..1.
         focal_gamma: weighs every class's term by (1 - p)^gamma; None is plain cross-entropy.
+        ranks: the processes that share the batch.
 
     Returns:
         ``loss`` (to minimise); ``cross_entropy``, the same without the focal weighting, and ``accuracy``, the share of
-        pictures whose likeliest class is the target's, 0..1, both without a graph. All scalars.
+        pictures whose likeliest class is the target's, 0..1, both without a graph. All scalars. Of a shared batch all
+        of it is meant, not this process's share.
 
     Raises:
         ValueError: for shapes or dtypes that do not fit, class ids out of range, smoothing or gamma out of range.
@@ -46,16 +50,18 @@ def classification_loss(
     weights = weights_like(class_weights, logits, "classification_loss")
     soft = targets.is_floating_point()
     targets = targets.to(logits) if soft else targets
-    loss = F.cross_entropy(logits, targets, weight=weights, label_smoothing=smoothing)
-    cross_entropy = loss.detach()
+    terms = F.cross_entropy(logits, targets, weight=weights, label_smoothing=smoothing, reduction="sum")
+    cross_entropy = terms.detach()
     if focal_gamma is not None:
         classes = logits.shape[1]
         spread = (targets if soft else F.one_hot(targets, classes).to(logits)) * (1 - smoothing) + smoothing / classes
-        terms = softmax_focal_loss(logits, spread, class_weights=weights, gamma=focal_gamma)
-        loss = terms.sum() / (len(logits) if soft or weights is None else weights[targets].sum())
+        terms = softmax_focal_loss(logits, spread, class_weights=weights, gamma=focal_gamma).sum()
     truth = targets.argmax(dim=1) if soft else targets
-    accuracy = (logits.detach().argmax(dim=1) == truth).float().mean()
-    return {"loss": loss, "cross_entropy": cross_entropy, "accuracy": accuracy}
+    right = (logits.detach().argmax(dim=1) == truth).to(logits).sum()
+    pictures = logits.new_full((), float(len(logits)))
+    divisor = pictures if soft or weights is None else weights[targets].sum()
+    terms, cross_entropy, right, pictures, divisor = ranks.totals(terms, cross_entropy, right, pictures, divisor)
+    return {"loss": terms / divisor, "cross_entropy": cross_entropy / divisor, "accuracy": right / pictures}
 
 
 def _check(logits: Tensor, targets: Tensor, smoothing: float) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from zoo.focal_loss import sigmoid_focal_loss
 from zoo.loss_input import at_least_float32, weights_like
+from zoo.ranks import ALONE, Ranks
 
 Kind = Literal["ce", "focal", "bce"]
 FOCAL_GAMMA = 2.0  # the best of table 1b of Lin et al.; their alpha is left to the class weights
@@ -29,6 +30,7 @@ def segmentation_loss(
     dice_weight: float = 1.0,
     class_weights: Tensor | Sequence[float] | None = None,
     kind: Kind = "ce",
+    ranks: Ranks = ALONE,
 ) -> dict[str, Tensor]:
     """Return the loss of a batch and its parts. Pixels to ignore count nowhere; without any other all parts are 0.
 
@@ -43,9 +45,11 @@ def segmentation_loss(
         class_weights: of the C channels, above 0. "ce" is divided by the sum of the pixels' weights, as in torch.
         kind: "ce" is a softmax over the channels. "bce" and "focal" (gamma 2) ask every channel by itself; their term
             is the mean over pixels and channels.
+        ranks: the processes that share the batch.
 
     Returns:
-        ``loss`` (to minimise), and ``pixels`` and ``dice``, its weighted parts, without a graph. All scalars.
+        ``loss`` (to minimise), and ``pixels`` and ``dice``, its weighted parts, without a graph. All scalars. Of a
+        shared batch all of it is meant, not this process's share.
 
     Raises:
         ValueError: for shapes, dtypes, class ids or numbers that do not fit.
@@ -61,11 +65,13 @@ def segmentation_loss(
     _check_labels(labels, max(logits.shape[1], 2))
     truth = _one_hot(labels, logits.shape[1])
     if kind == "ce":
-        pixels = _cross_entropy(logits, labels, valid, weights)
+        terms, counted = _cross_entropy(logits, labels, valid, weights)
     else:
-        pixels = _per_channel(logits, truth, valid, weights, kind)
+        terms, counted = _per_channel(logits, truth, valid, weights, kind)
     p = logits.softmax(dim=1) if kind == "ce" else logits.sigmoid()
-    dice = dice_weight * _dice(p, truth, valid)
+    terms, counted, *overlap = ranks.totals(terms, counted, *_overlap(p, truth, valid))
+    pixels = terms / torch.where(counted > 0, counted, 1.0)
+    dice = dice_weight * _dice(*overlap)
     return {"loss": pixels + dice, "pixels": pixels.detach(), "dice": dice.detach()}
 
 
@@ -75,14 +81,17 @@ def _one_hot(labels: Tensor, channels: int) -> Tensor:
     return labels[:, None] == classes[:, None, None]
 
 
-def _cross_entropy(logits: Tensor, labels: Tensor, valid: Tensor, weights: Tensor | None) -> Tensor:
+def _cross_entropy(logits: Tensor, labels: Tensor, valid: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the sum of the pixels' terms, and what it is divided by."""
     losses = F.cross_entropy(logits, labels, weight=weights, reduction="none")
     counted = valid.to(logits) if weights is None else weights[labels] * valid
-    total = counted.sum()
-    return (losses * valid).sum() / torch.where(total > 0, total, 1.0)
+    return (losses * valid).sum(), counted.sum()
 
 
-def _per_channel(logits: Tensor, truth: Tensor, valid: Tensor, weights: Tensor | None, kind: Kind) -> Tensor:
+def _per_channel(
+    logits: Tensor, truth: Tensor, valid: Tensor, weights: Tensor | None, kind: Kind
+) -> tuple[Tensor, Tensor]:
+    """Return the sum of the pixels' and channels' terms, and what it is divided by."""
     targets = truth.to(logits)
     if kind == "focal":
         losses = sigmoid_focal_loss(logits, targets, alpha=None, gamma=FOCAL_GAMMA)
@@ -90,17 +99,20 @@ def _per_channel(logits: Tensor, truth: Tensor, valid: Tensor, weights: Tensor |
         losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     per_channel = (losses * valid[:, None]).sum((0, 2, 3))
     total = (per_channel if weights is None else per_channel * weights).sum()
-    return total / (valid.sum().clamp(min=1) * logits.shape[1])
+    return total, valid.sum().to(logits) * logits.shape[1]
 
 
-def _dice(p: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+def _overlap(p: Tensor, truth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the pixels of each class that Dice asks about: predicted where it truly is, predicted, true."""
     if p.shape[1] > 1:
         p, truth = p[:, 1:], truth[:, 1:]
-    both = (p * truth).sum((0, 2, 3))
-    size = truth.sum((0, 2, 3))
-    dice = (2 * both + DICE_SMOOTHING) / ((p * valid[:, None]).sum((0, 2, 3)) + size + DICE_SMOOTHING)
+    return (p * truth).sum((0, 2, 3)), (p * valid[:, None]).sum((0, 2, 3)), truth.sum((0, 2, 3)).to(p)
+
+
+def _dice(both: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
+    dice = (2 * both + DICE_SMOOTHING) / (predicted + true + DICE_SMOOTHING)
     # A class that does not occur has nothing to overlap with; its false alarms are the pixel term's business.
-    occurs = size > 0
+    occurs = true > 0
     return ((1 - dice) * occurs).sum() / occurs.sum().clamp(min=1)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 import ops
 from zoo.box_loss import paired_iou
+from zoo.ranks import ALONE, Ranks
 
 BOX_WEIGHT = 5.0
 
@@ -42,6 +43,7 @@ def yolox_loss(
     *,
     input_size: tuple[int, int],
     strides: Sequence[int] = (8, 16, 32),
+    ranks: Ranks = ALONE,
 ) -> dict[str, Tensor]:
     """Return the loss and its parts for a batch.
 
@@ -51,10 +53,12 @@ def yolox_loss(
         class_ids: per picture int64 [N].
         input_size: (height, width) of the input.
         strides: of the head's levels.
+        ranks: the processes that share the batch.
 
     Returns:
         ``loss`` (to minimise), ``box``, ``objectness``, ``classes`` (its weighted parts), all scalars, and
-        ``positives``, the number of cells that learn a box. All parts are sums divided by the positives.
+        ``positives``, the number of cells that learn a box. All parts are sums divided by the positives. Of a shared
+        batch all of it is meant, not this process's share.
     """
     raw = raw.float()  # the exponentials overflow in half precision
     counts = [len(picture) for picture in boxes]
@@ -66,28 +70,28 @@ def yolox_loss(
     picture, cell = np.nonzero(matched >= 0)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     truth = starts[picture] + matched[picture, cell]
-    number = max(len(picture), 1)
 
     positives = raw[torch.from_numpy(picture).to(raw.device), torch.from_numpy(cell).to(raw.device)]
     grid = cell_grid(input_size, strides)[torch.from_numpy(cell)].to(raw.device)
     iou = paired_iou(decode_boxes(positives, grid), torch.from_numpy(all_boxes[truth]).to(raw.device))
-    box = BOX_WEIGHT * (1.0 - iou.square()).sum() / number
+    box = BOX_WEIGHT * (1.0 - iou.square()).sum()
 
     object_target = torch.from_numpy((matched >= 0).astype(np.float32)).to(raw.device)
-    objectness = F.binary_cross_entropy_with_logits(raw[..., 4], object_target, reduction="sum") / number
+    objectness = F.binary_cross_entropy_with_logits(raw[..., 4], object_target, reduction="sum")
 
     # The class target is the IoU of the prediction, so that the score ranks boxes by how well they fit.
     class_target = torch.zeros(len(picture), raw.shape[2] - 5)
     class_target[torch.arange(len(picture)), torch.from_numpy(all_classes[truth])] = torch.from_numpy(
         ious[picture, cell]
     )
-    classes = (
-        F.binary_cross_entropy_with_logits(positives[:, 5:], class_target.to(raw.device), reduction="sum") / number
-    )
+    classes = F.binary_cross_entropy_with_logits(positives[:, 5:], class_target.to(raw.device), reduction="sum")
+    number = raw.new_full((), float(len(picture)))
+    box, objectness, classes, number = ranks.totals(box, objectness, classes, number)
+    box, objectness, classes = (part / number.clamp(min=1) for part in (box, objectness, classes))
     return {
         "loss": box + objectness + classes,
         "box": box.detach(),
         "objectness": objectness.detach(),
         "classes": classes.detach(),
-        "positives": torch.tensor(float(len(picture))),
+        "positives": number,
     }
