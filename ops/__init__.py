@@ -16,7 +16,7 @@ from ops.coco_match import coco_match
 from ops.coco_stream import CocoStream
 from ops.confusion_matrix import confusion_matrix
 from ops.decode_detections import decode_detections
-from ops.letterbox import Placement, letterbox
+from ops.letterbox import Placement, letterbox, letterbox_batch
 from ops.mask_iou import mask_iou
 from ops.mosaic_paste import mosaic_paste
 from ops.nms import batched_nms, nms
@@ -45,6 +45,7 @@ __all__ = [
     "confusion_matrix",
     "decode_detections",
     "letterbox",
+    "letterbox_batch",
     "mask_iou",
     "mosaic_paste",
     "nms",

@@ -57,7 +57,7 @@ def _sort_tiles(keys, tile, sorted_keys, order):  # type: ignore[no-untyped-def]
 
 
 def _merge(keys, order, run, merged_keys, merged):  # type: ignore[no-untyped-def]
-    """Merge neighbouring sorted runs: a key's place is that in its own run and what precedes it in the other."""
+    """Merge neighbouring sorted runs: a key's place is that in its own run and how many precede it in the other."""
     for k in range(cuda.grid(1), keys.size, cuda.gridsize(1)):
         start = k // (2 * run) * (2 * run)
         middle, end = min(start + run, keys.size), min(start + 2 * run, keys.size)
@@ -81,7 +81,7 @@ _MERGE = {
 
 
 def stable_order(memory: DeviceMemory, keys: Any) -> tuple[Any, Any]:
-    """Return keys (float32 or int64) in rising order, NaN last, and the int64 index of each; equals as they come."""
+    """Return keys (float32 or int64) in rising order, NaN last, and the index of each; equal keys as they come."""
     count, key = keys.size, keys.dtype.name
     here = memory.empty(count, keys.dtype), memory.empty(count, np.int64)
     there = memory.empty(count, keys.dtype), memory.empty(count, np.int64)

@@ -16,6 +16,10 @@ from ops._cuda import SIMULATED, CudaKernel, cuda, cuda_kernel, numba_cuda
 from ops._dlpack import dlpack_interface, is_cuda_dlpack
 
 
+def _full(shape: int | tuple[int, ...], dtype: Any, value: int) -> Any:
+    return np.full(shape, value, dtype)
+
+
 class HostMemory:
     """NumPy arrays, and what NumPy can read."""
 
@@ -23,6 +27,7 @@ class HostMemory:
     array = staticmethod(host_array)
     output = staticmethod(output_array)
     mask = staticmethod(mask_bytes)
+    full = staticmethod(_full)
     shared = staticmethod(np.may_share_memory)  # exact for contiguous arrays
 
 
@@ -35,7 +40,7 @@ class DeviceMemory:
         self._cuda = numba_cuda()
         _on_current_device(values, self._cuda)
         self._handle = next((handle for handle in map(_stream_handle, values.values()) if handle is not None), 0)
-        self.stream = self._cuda.external_stream(self._handle) if self._handle else 0
+        self.stream: Any = self._cuda.external_stream(self._handle) if self._handle else 0
 
     def array(self, value: Any, name: str, dtype: Any, shape: tuple[int | str, ...]) -> Any:
         """Return ``value`` as a C-contiguous device array; see `host_array`."""
@@ -85,7 +90,14 @@ class DeviceMemory:
 
     def numbers(self, array: Any) -> list[int]:
         """Read the few whole numbers in a device array: how long a result is. Waits for what was launched."""
-        return [int(number) for number in array.copy_to_host(stream=self.stream)]
+        return [int(number) for number in self.fetched(array)]
+
+    def fetched(self, array: Any) -> Any:
+        """Bring to the host what an answer in Python is made of: the runs of a mask, never its pixels."""
+        host = array.copy_to_host(stream=self.stream)
+        if self.stream:
+            self.stream.synchronize()
+        return host
 
     def shared(self, a: Any, b: Any) -> bool:
         """Whether two contiguous arrays share memory."""
@@ -116,7 +128,10 @@ def _fill(array, value):  # type: ignore[no-untyped-def]
         array[i] = value
 
 
-_FILL = {name: cuda_kernel(f"void({name}[::1], {name})", label=name)(_fill) for name in ("uint8", "int64", "uint64")}
+_FILL = {
+    name: cuda_kernel(f"void({name}[::1], {name})", label=name)(_fill)
+    for name in ("uint8", "int64", "uint64", "float32")
+}
 
 HOST = HostMemory()
 

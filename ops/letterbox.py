@@ -12,7 +12,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from ops._cuda import cuda, cuda_kernel
-from ops._device import memory_of
+from ops._device import DeviceMemory, Memory, memory_of
 from ops._kernel import kernel, lone_caller
 
 
@@ -141,13 +141,9 @@ def _parallel(image, out, new_height, new_width, top, left, order, gain, shift, 
             _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, scaled, blended)
 
 
-@cuda_kernel(
-    "void(Array(uint8, 3, 'C', readonly=True), float32[:,:,::1], int64, int64, int64, int64,"
-    " boolean, UniTuple(float32, 3), UniTuple(float32, 3), UniTuple(float32, 3), boolean)",
-    block=(32, 8),
-)
-def _twin(image, out, new_height, new_width, top, left, swap, gain, shift, padding, border):  # type: ignore[no-untyped-def]
-    """One thread a pixel of the result, all channels; blends in the order of `_row`."""
+@njit(nogil=True, cache=True)
+def _fit(image, out, new_height, new_width, top, left, swap, gain, shift, padding, border):  # type: ignore[no-untyped-def]
+    """On a GPU: one thread a pixel of the result, all channels; blends in the order of `_row`."""
     height, width = image.shape[0], image.shape[1]
     from_x, from_y = cuda.grid(2)
     step_x, step_y = cuda.gridsize(2)
@@ -167,6 +163,30 @@ def _twin(image, out, new_height, new_width, top, left, swap, gain, shift, paddi
                     out[k, y, x] = padding[k]
 
 
+_COLOURS = "boolean, UniTuple(float32, 3), UniTuple(float32, 3), UniTuple(float32, 3)"
+
+
+@cuda_kernel(
+    f"void(Array(uint8, 3, 'C', readonly=True), float32[:,:,::1], int64, int64, int64, int64, {_COLOURS}, boolean)",
+    block=(32, 8),
+)
+def _twin(image, out, new_height, new_width, top, left, swap, gain, shift, padding, border):  # type: ignore[no-untyped-def]
+    _fit(image, out, new_height, new_width, top, left, swap, gain, shift, padding, border)
+
+
+# Pictures of one launch: their addresses and sizes go along as its arguments, which hold 4 KiB.
+_GROUP = 32
+
+
+@cuda_kernel(
+    f"void(UniTuple(Array(uint8, 3, 'C', readonly=True), {_GROUP}), float32[:,:,:,::1], int64[:,::1], {_COLOURS})",
+    block=(32, 8, 1),
+)
+def _group_twin(images, out, fits, swap, gain, shift, padding):  # type: ignore[no-untyped-def]
+    for k in range(cuda.blockIdx.z, out.shape[0], cuda.gridDim.z):
+        _fit(images[k], out[k], fits[k, 0], fits[k, 1], fits[k, 2], fits[k, 3], swap, gain, shift, padding, True)
+
+
 # Pixels read and written. Below it a team of threads costs more than it saves, above all beside another library's
 # team: docs/benchmarks.md has the parallel kernel on small pictures beside ONNX Runtime's spinning threads.
 _PARALLEL_PIXELS = 4_000_000
@@ -183,6 +203,20 @@ def _normalisation(mean: tuple[float, ...], std: tuple[float, ...], fill: int) -
     gain = (1.0 / np.asarray(std, np.float64)).astype(np.float32)
     shift = (-np.asarray(mean, np.float64) / np.asarray(std, np.float64)).astype(np.float32)
     return gain, shift, np.float32(fill) * gain + shift
+
+
+def _picture(memory: Memory, image: Any, name: str) -> Any:
+    picture = memory.array(image, name, np.uint8, ("H", "W", 3))
+    if 0 in picture.shape:
+        raise ValueError(f"{name}: expected at least one pixel, got shape {tuple(picture.shape)}")
+    return picture
+
+
+def _size(size: tuple[int, int]) -> tuple[int, int]:
+    height, width = int(size[0]), int(size[1])
+    if height < 1 or width < 1:
+        raise ValueError(f"size: expected a positive (height, width), got {size!r}")
+    return height, width
 
 
 def letterbox(
@@ -217,12 +251,8 @@ def letterbox(
     Takes device arrays too.
     """
     memory = memory_of(image=image, out=out)
-    picture = memory.array(image, "image", np.uint8, ("H", "W", 3))
-    if 0 in picture.shape:
-        raise ValueError(f"image: expected at least one pixel, got shape {picture.shape}")
-    height, width = int(size[0]), int(size[1])
-    if height < 1 or width < 1:
-        raise ValueError(f"size: expected a positive (height, width), got {size!r}")
+    picture = _picture(memory, image, "image")
+    height, width = _size(size)
     gain, shift, padding = _normalisation(tuple(mean), tuple(std), fill)
     if out is None and not border:
         raise ValueError("border: False needs out, a buffer that holds the padding already")
@@ -242,6 +272,55 @@ def letterbox(
         order, gain, shift, padding, border,
     )  # fmt: skip
     return target, placement
+
+
+def letterbox_batch(
+    images: Sequence[Any],
+    size: tuple[int, int],
+    *,
+    fill: int = 114,
+    mean: Sequence[float] = (0.0, 0.0, 0.0),
+    std: Sequence[float] = (1.0, 1.0, 1.0),
+    swap_channels: bool = False,
+    center: bool = False,
+    out: NDArray[np.float32] | None = None,
+) -> tuple[NDArray[np.float32], list[Placement]]:
+    """Fit pictures of any sizes into ``size``, as `letterbox` does each, into one array.
+
+    Args:
+        images: N pictures, uint8 [H, W, 3] each.
+        size, fill, mean, std, swap_channels, center: see `letterbox`.
+        out: float32 [N, 3, h, w] to write into.
+
+    Returns:
+        float32 [N, 3, h, w] and N placements. Takes device arrays too, 32 pictures a launch.
+    """
+    named = {f"images[{i}]": image for i, image in enumerate(images)}
+    memory = memory_of(**named, out=out)
+    pictures = [_picture(memory, image, name) for name, image in named.items()]
+    height, width = _size(size)
+    colours = _normalisation(tuple(mean), tuple(std), fill)
+    target: NDArray[np.float32] = memory.output(out, np.float32, (len(pictures), 3, height, width))
+    fits = [place(picture.shape[0], picture.shape[1], (height, width), center) for picture in pictures]
+    if memory.on_device:
+        _launch_groups(memory, pictures, target, fits, bool(swap_channels), *map(tuple, colours))
+    else:
+        for picture, one in zip(pictures, target, strict=True):
+            letterbox(
+                picture, (height, width), fill=fill, mean=mean, std=std, swap_channels=swap_channels, center=center,
+                out=one,
+            )  # fmt: skip
+    return target, [placement for placement, _, _ in fits]
+
+
+def _launch_groups(memory: DeviceMemory, pictures: list[Any], target: Any, fits: list[Any], *colours: Any) -> None:
+    for first in range(0, len(pictures), _GROUP):
+        group = pictures[first : first + _GROUP]
+        out = target[first : first + len(group)]
+        numbers = [(high, wide, at.top, at.left) for at, high, wide in fits[first : first + len(group)]]
+        images = (*group, *[group[-1]] * (_GROUP - len(group)))
+        counts = out.shape[3], out.shape[2], len(group)
+        memory.launch(_group_twin, counts, images, out, memory.table(numbers, np.int64), *colours)
 
 
 _KEPT = np.array([0, 1, 2])

@@ -88,7 +88,7 @@ def mosaic_paste(
     """
     memory = memory_of(image=image, canvas=canvas)
     picture = memory.array(image, "image", np.uint8, ("H", "W", 3))
-    target = memory.output(canvas, np.uint8, tuple(canvas.shape) if memory.on_device else np.shape(canvas), "canvas")
+    target = memory.output(canvas, np.uint8, tuple(np.shape(canvas)), "canvas")
     if 0 in picture.shape or target.ndim != 3 or target.shape[2] != 3:
         raise ValueError(f"expected uint8 [H, W, 3] with pixels, got image {picture.shape} and canvas {target.shape}")
     if memory.shared(picture, target):

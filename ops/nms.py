@@ -228,7 +228,7 @@ def batched_nms(boxes: Any, scores: Any, class_ids: Any, iou_threshold: float) -
 
 
 def nms(boxes: Any, scores: Any, iou_threshold: float) -> NDArray[np.int64]:
-    """Suppress boxes that overlap a better one: `batched_nms` with a single class."""
+    """Suppress boxes that overlap a better one: `batched_nms` with a single class. Takes device arrays too."""
     memory = memory_of(boxes=boxes, scores=scores)
     return _checked_nms(memory, boxes, scores, None, iou_threshold)
 

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ops._check import output_array
+from ops._cuda import cuda, cuda_kernel
+from ops._cuda_order import first_after
+from ops._device import memory_of
 from ops._kernel import kernel
 from ops._rle import read_runs
 
@@ -38,13 +40,23 @@ def _decode(counts, out):  # type: ignore[no-untyped-def]
             row[x] ^= above[x]
 
 
+@cuda_kernel("void(int64[::1], uint8[:,::1])")
+def _twin(ends, out):  # type: ignore[no-untyped-def]
+    """One thread a pixel: its run is the first that ends after it, and every second run is foreground."""
+    height, width = out.shape
+    for k in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        y, x = k // width, k % width
+        out[y, x] = first_after(ends, 0, ends.size, x * height + y) & 1
+
+
 def rle_decode(rle: Any, *, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
     """Decode one mask.
 
     Args:
         rle: a dict ``{"size": [height, width], "counts": ...}``; counts as a compressed str or bytes, or as a list of
             run lengths down the columns, background first.
-        out: uint8 [H, W] to write into, one mask of a stack for example.
+        out: uint8 [H, W] to write into, one mask of a stack for example. Takes device arrays too: the mask is made
+            there.
 
     Returns:
         uint8 [H, W] of 0 and 1, C-contiguous (pycocotools gives columns that are contiguous).
@@ -54,6 +66,10 @@ def rle_decode(rle: Any, *, out: NDArray[np.uint8] | None = None) -> NDArray[np.
         ValueError: for a damaged one: a bad character, a negative run, runs that do not sum to height x width.
     """
     runs = read_runs(rle, "rle")
-    mask: NDArray[np.uint8] = output_array(out, np.uint8, (runs.height, runs.width))
-    _decode(runs.counts, mask)
+    memory = memory_of(out=out)
+    mask: NDArray[np.uint8] = memory.output(out, np.uint8, (runs.height, runs.width))
+    if memory.on_device:
+        memory.launch(_twin, mask.size, memory.table(np.cumsum(runs.counts, dtype=np.int64), np.int64), mask)
+    else:
+        _decode(runs.counts, mask)
     return mask

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ops._check import host_array, mask_bytes
+from ops._cuda import cuda, cuda_kernel
+from ops._cuda_order import marked_indices
+from ops._device import DeviceMemory, Memory, memory_of
 from ops._kernel import kernel
 from ops._rle import MOST_PIXELS, RLE, make_rle
 
@@ -67,16 +70,27 @@ def _changes(labels):  # type: ignore[no-untyped-def]
     return starts, values
 
 
-@kernel(
-    "Tuple((uint32[::1], int64[::1], int64[::1]))"
-    "(Array(uint8, 2, 'C', readonly=True), Array(int16, 1, 'C', readonly=True), int64)"
-)
+_COUNTS = "Tuple((uint32[::1], int64[::1], int64[::1]))"
+_SLOTS = "Array(int16, 1, 'C', readonly=True), int64"
+
+
+@kernel(f"{_COUNTS}(Array(uint8, 2, 'C', readonly=True), {_SLOTS})")
 def _encode(labels, slot_of, slots):  # type: ignore[no-untyped-def]
+    starts, values = _changes(labels)
+    return _runs(starts, values, labels.size, slot_of, slots)
+
+
+@kernel(f"{_COUNTS}(Array(uint32, 1, 'C', readonly=True), Array(uint8, 1, 'C', readonly=True), int64, {_SLOTS})")
+def _encode_changes(starts, values, pixels, slot_of, slots):  # type: ignore[no-untyped-def]
+    return _runs(starts, values, pixels, slot_of, slots)
+
+
+@njit(nogil=True, cache=True)
+def _runs(starts, values, pixels, slot_of, slots):  # type: ignore[no-untyped-def]
     """Run lengths of ``slots`` masks at once: counts of mask ``i`` are ``counts[first[i]:last[i]]``.
 
     ``slot_of[label]`` is the mask that a label belongs to, or -1.
     """
-    starts, values = _changes(labels)
     room = np.ones(slots, np.int64)
     for value in values:
         if slot_of[value] >= 0:
@@ -89,7 +103,7 @@ def _encode(labels, slot_of, slots):  # type: ignore[no-untyped-def]
         slot = slot_of[values[i]]
         if slot < 0:
             continue
-        start, stop = np.int64(starts[i]), np.int64(starts[i + 1]) if i + 1 < starts.size else labels.size
+        start, stop = np.int64(starts[i]), np.int64(starts[i + 1]) if i + 1 < starts.size else pixels
         if start == done[slot] and last[slot] > first[slot]:  # goes on in the next column, or in another of its labels
             counts[last[slot] - 1] += stop - start
         else:
@@ -97,10 +111,50 @@ def _encode(labels, slot_of, slots):  # type: ignore[no-untyped-def]
             last[slot] += 2
         done[slot] = stop
     for slot in range(slots):
-        if done[slot] < labels.size:
-            counts[last[slot]] = labels.size - done[slot]
+        if done[slot] < pixels:
+            counts[last[slot]] = pixels - done[slot]
             last[slot] += 1
     return counts, first, last
+
+
+@cuda_kernel("void(Array(uint8, 3, 'C', readonly=True), Array(int16, 1, 'C', readonly=True), uint8[::1])")
+def _changes_twin(labels, slot_of, changed):  # type: ignore[no-untyped-def]
+    """Mark, down the columns of each label map, where another mask begins than that of the pixel before."""
+    height, width = labels.shape[1], labels.shape[2]
+    for k in range(cuda.grid(1), labels.size, cuda.gridsize(1)):
+        mask, pixel = k // (height * width), k % (height * width)
+        y, x = pixel // width, pixel % width
+        same = y > 0 or x > 0
+        if same:
+            before = labels[mask, y - 1, x] if y > 0 else labels[mask, height - 1, x - 1]
+            same = slot_of[labels[mask, y, x]] == slot_of[before]
+        changed[(mask * width + x) * height + y] = not same
+
+
+@cuda_kernel("void(Array(uint8, 3, 'C', readonly=True), int64[::1], uint8[::1])")
+def _labels_twin(labels, places, values):  # type: ignore[no-untyped-def]
+    height, width = labels.shape[1], labels.shape[2]
+    for k in range(cuda.grid(1), places.size, cuda.gridsize(1)):
+        column, y = places[k] // height, places[k] % height
+        values[k] = labels[column // width, y, column % width]
+
+
+def _rles_on_device(memory: DeviceMemory, labels: Any, slot_of: NDArray[np.int16], slots: int) -> list[list[RLE]]:
+    """Find where runs begin on the device; only those places and their labels come to the host."""
+    count, height, width = labels.shape
+    changed = memory.empty(labels.size, np.uint8)
+    memory.launch(_changes_twin, labels.size, labels, memory.table(slot_of, np.int16), changed)
+    places = marked_indices(memory, changed)
+    values = memory.empty(places.size, np.uint8)
+    memory.launch(_labels_twin, places.size, labels, places, values)
+    starts, found = memory.fetched(places), memory.fetched(values)
+    ends = np.searchsorted(starts, np.arange(count + 1) * height * width)
+    rles = []
+    for mask, (begin, end) in enumerate(pairwise(ends)):
+        own = (starts[begin:end] - mask * height * width).astype(np.uint32)
+        runs = _encode_changes(own, found[begin:end], height * width, slot_of, slots)
+        rles.append(_texts(runs, height, width))
+    return rles
 
 
 def _check_size(mask: Any, name: str) -> None:
@@ -110,11 +164,18 @@ def _check_size(mask: Any, name: str) -> None:
         raise ValueError(f"{name}: expected at most {MOST_PIXELS} pixels, got {' x '.join(map(str, shape))}")
 
 
-def _rles(labels: NDArray[np.uint8], slot_of: NDArray[np.int16], slots: int) -> list[RLE]:
-    height, width = labels.shape
-    if labels.size == 0:
-        return [make_rle(np.zeros(1, np.uint32), height, width) for _ in range(slots)]
-    counts, first, last = _encode(labels, slot_of, slots)
+def _rles(memory: Memory, stack: Any, slot_of: NDArray[np.int16], slots: int) -> list[list[RLE]]:
+    """The masks of each label map of a stack [N, H, W]."""
+    count, height, width = stack.shape
+    if stack.size == 0:
+        return [[make_rle(np.zeros(1, np.uint32), height, width) for _ in range(slots)] for _ in range(count)]
+    if memory.on_device:
+        return _rles_on_device(memory, stack, slot_of, slots)
+    return [_texts(_encode(labels, slot_of, slots), height, width) for labels in stack]
+
+
+def _texts(runs: tuple[Any, Any, Any], height: int, width: int) -> list[RLE]:
+    counts, first, last = runs
     return [make_rle(counts[i:j], height, width) for i, j in zip(first, last, strict=True)]
 
 
@@ -129,13 +190,19 @@ def rle_encode(mask: Any) -> Any:
 
     Returns:
         For [H, W] a dict ``{"size": [height, width], "counts": str}``; for [N, H, W] a list of N such dicts.
-        Source: the compressed run lengths of the COCO API. Cost: two reads of the mask.
+        Source: the compressed run lengths of the COCO API. Cost: two reads of the mask. Takes device arrays too; the
+        runs come to the host then, not the pixels.
     """
+    memory = memory_of(mask=mask)
     _check_size(mask, "mask")
     if np.ndim(mask) == 3:
-        stack = mask_bytes(mask, "mask", ("N", "H", "W"))
-        return [_rles(one, _NOT_ZERO, 1)[0] for one in stack]
-    return _rles(mask_bytes(mask, "mask", ("H", "W")), _NOT_ZERO, 1)[0]
+        stack = memory.mask(mask, "mask", ("N", "H", "W"))
+        return [rle for (rle,) in _rles(memory, stack, _NOT_ZERO, 1)]
+    return _rles(memory, _stacked(memory.mask(mask, "mask", ("H", "W"))), _NOT_ZERO, 1)[0][0]
+
+
+def _stacked(labels: Any) -> Any:
+    return labels.reshape(1, *labels.shape)
 
 
 def rle_encode_labels(label_map: Any, class_ids: Sequence[int]) -> list[RLE]:
@@ -147,13 +214,15 @@ def rle_encode_labels(label_map: Any, class_ids: Sequence[int]) -> list[RLE]:
 
     Returns:
         A list of dicts as of `rle_encode`, in the order of ``class_ids``; a class without a pixel has an empty mask.
+        Takes device arrays too; the runs come to the host then, not the pixels.
     """
+    memory = memory_of(label_map=label_map)
     _check_size(label_map, "label_map")
-    labels = host_array(label_map, "label_map", np.uint8, ("H", "W"))
+    labels = memory.array(label_map, "label_map", np.uint8, ("H", "W"))
     slot_of = np.full(256, -1, np.int16)
     chosen = _different_bytes(class_ids)
     slot_of[chosen] = np.arange(len(chosen))
-    return _rles(labels, slot_of, len(chosen))
+    return _rles(memory, _stacked(labels), slot_of, len(chosen))[0]
 
 
 def _different_bytes(class_ids: Sequence[int]) -> list[int]:

@@ -151,6 +151,7 @@ def rle_iou(a: Sequence[Any], b: Sequence[Any], iscrowd: Any = None) -> NDArray[
     Returns:
         float64 [N, M] in 0..1; 0 where nothing is shared, two empty masks among them.
         Source: the COCO API. Cost per pair: the number of runs of both, less where they lie apart.
+        No CUDA twin: an RLE is text; for masks on a device there is `mask_iou`.
     """
     left, right = read_all(a, "a"), read_all(b, "b")
     crowd = flags(iscrowd, "iscrowd", len(right), "mask of b")

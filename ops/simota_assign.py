@@ -10,7 +10,11 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from ops._check import host_array, same_length
+from ops._arith import higher_of, lower_of
+from ops._check import same_length
+from ops._cuda import cuda, cuda_kernel
+from ops._cuda_order import first_after
+from ops._device import DeviceMemory, Memory, memory_of
 from ops._kernel import kernel, lone_caller
 from ops.box_iou import iou_of
 from ops.decode_detections import anchor_count
@@ -32,8 +36,33 @@ def _class_cost(row, truth_class):  # type: ignore[no-untyped-def]
     objectness = _log_sigmoid(row[4])
     for c in range(row.size - 5):
         log_p = 0.5 * (objectness + _log_sigmoid(row[5 + c]))
-        cost -= max(log_p, -100.0) if c == truth_class else max(math.log(max(-math.expm1(log_p), 1e-38)), -100.0)
+        if c == truth_class:
+            cost -= higher_of(log_p, -100.0)
+        else:
+            cost -= higher_of(math.log(higher_of(-math.expm1(log_p), 1e-38)), -100.0)
     return cost
+
+
+_NO_CANDIDATE = np.float32(-1.0)
+
+
+@njit(nogil=True, cache=True)
+def _candidate(row, x, y, stride, x1, y1, x2, y2, truth_class):  # type: ignore[no-untyped-def]
+    """IoU of a cell's prediction with a true box, and what it would cost to learn it; no IoU if it is too far off."""
+    inside = x1 < x < x2 and y1 < y < y2
+    mid_x, mid_y = np.float64((x1 + x2) * np.float32(0.5)), np.float64((y1 + y2) * np.float32(0.5))
+    near = abs(x - mid_x) < _RADIUS * stride and abs(y - mid_y) < _RADIUS * stride
+    if not (inside or near):
+        return _NO_CANDIDATE, 0.0
+    cx, cy = x + (np.float64(row[0]) - 0.5) * stride, y + (np.float64(row[1]) - 0.5) * stride
+    half_w = math.exp(lower_of(np.float64(row[2]), 20.0)) * stride * 0.5
+    half_h = math.exp(lower_of(np.float64(row[3]), 20.0)) * stride * 0.5
+    iou = iou_of(
+        np.float32(cx - half_w), np.float32(cy - half_h), np.float32(cx + half_w), np.float32(cy + half_h),
+        x1, y1, x2, y2,
+    )  # fmt: skip
+    cost = _class_cost(row, truth_class) - _IOU_WEIGHT * math.log(np.float64(iou) + 1e-8)
+    return iou, cost if inside and near else cost + _OUTSIDE
 
 
 @njit(nogil=True, cache=True)
@@ -43,30 +72,18 @@ def _assign_picture(raw, cells, boxes, classes, matched, ious, best_cost):  # ty
     iou = np.empty(total, np.float32)
     cost = np.empty(total, np.float64)
     for t in range(boxes.shape[0]):
-        x1, y1, x2, y2 = boxes[t, 0], boxes[t, 1], boxes[t, 2], boxes[t, 3]
-        mid_x, mid_y = (x1 + x2) * 0.5, (y1 + y2) * 0.5
         count = 0
         for a in range(total):
             x, y, stride = cells[a, 0], cells[a, 1], cells[a, 2]
-            inside = x1 < x < x2 and y1 < y < y2
-            near = abs(x - mid_x) < _RADIUS * stride and abs(y - mid_y) < _RADIUS * stride
-            if not (inside or near):
-                continue
-            row = raw[a]
-            cx, cy = x + (row[0] - 0.5) * stride, y + (row[1] - 0.5) * stride
-            half_w = math.exp(min(row[2], 20.0)) * stride * 0.5
-            half_h = math.exp(min(row[3], 20.0)) * stride * 0.5
-            iou[count] = iou_of(
-                np.float32(cx - half_w), np.float32(cy - half_h), np.float32(cx + half_w), np.float32(cy + half_h),
-                x1, y1, x2, y2,
-            )  # fmt: skip
-            cost[count] = _class_cost(row, classes[t]) - _IOU_WEIGHT * math.log(iou[count] + 1e-8)
-            if not (inside and near):
-                cost[count] += _OUTSIDE
-            candidate[count] = a
-            count += 1
+            iou[count], cost[count] = _candidate(
+                raw[a], x, y, stride, boxes[t, 0], boxes[t, 1], boxes[t, 2], boxes[t, 3], classes[t]
+            )
+            if iou[count] != _NO_CANDIDATE:
+                candidate[count] = a
+                count += 1
         falling = np.sort(-iou[:count])
-        k = max(int(-falling[:_BEST].sum()), 1)
+        best = -falling[:_BEST].sum()
+        k = int(best) if best >= 1 else 1
         order = np.argsort(cost[:count], kind="mergesort")
         for position in order[:k]:
             a = candidate[position]
@@ -113,6 +130,143 @@ def _parallel(raw, in_h, in_w, strides, boxes, classes, starts, matched, ious): 
         _assign_picture(raw[b], cells, boxes[part], classes[part], matched[b], ious[b], np.full(raw.shape[1], np.inf))
 
 
+@cuda_kernel("void(Array(int64, 1, 'C', readonly=True), int64[::1])")
+def _bounds_twin(class_ids, bounds):  # type: ignore[no-untyped-def]
+    """The lowest class and the highest, negated."""
+    for t in range(cuda.grid(1), class_ids.size, cuda.gridsize(1)):
+        cuda.atomic.min(bounds, 0, class_ids[t])
+        cuda.atomic.min(bounds, 1, -class_ids[t])
+
+
+@cuda_kernel(
+    "void(Array(float32, 3, 'C', readonly=True), int64, int64, int64, int64, Array(float32, 2, 'C', readonly=True),"
+    " Array(int64, 1, 'C', readonly=True), int64[::1], int64, float32[:,::1], float64[:,::1])",
+    block=(64, 1),
+)
+def _cost_twin(raw, start, stride, rows, columns, boxes, classes, starts, first, iou, cost):  # type: ignore[no-untyped-def]
+    """One level's cells against the true boxes from ``first`` on, one thread a pair."""
+    from_cell, from_row = cuda.grid(2)
+    step_cell, step_row = cuda.gridsize(2)
+    for row in range(from_row, iou.shape[0], step_row):
+        t = first + row
+        picture = first_after(starts, 0, starts.size, t) - 1
+        for cell in range(from_cell, rows * columns, step_cell):
+            x, y = (cell % columns + 0.5) * stride, (cell // columns + 0.5) * stride
+            a = start + cell
+            iou[row, a], cost[row, a] = _candidate(
+                raw[picture, a], x, y, np.float64(stride),
+                boxes[t, 0], boxes[t, 1], boxes[t, 2], boxes[t, 3], classes[t],
+            )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def _precedes(key, index, other_key, other_index):  # type: ignore[no-untyped-def]
+    """Whether a key comes before another one: the lower, NaN last, of equal ones the one with the lower index."""
+    if key < other_key or other_key < key:
+        return key < other_key
+    return index < other_index if (key == key) == (other_key == other_key) else key == key
+
+
+_CHOOSERS = 64
+
+
+@njit(nogil=True, cache=True)
+def _next_of(values, sign, iou, last_key, last, keys, places):  # type: ignore[no-untyped-def]
+    """For a whole block: the candidate that comes next after ``last`` by ``sign * value``, or -1."""
+    thread = cuda.threadIdx.x
+    best_key, best = 0.0, -1
+    for a in range(thread, iou.size, _CHOOSERS):
+        key = sign * np.float64(values[a])
+        if iou[a] == _NO_CANDIDATE or (last >= 0 and not _precedes(last_key, last, key, a)):
+            continue
+        if best < 0 or _precedes(key, a, best_key, best):
+            best_key, best = key, a
+    keys[thread], places[thread] = best_key, best
+    cuda.syncthreads()
+    for other in range(_CHOOSERS):
+        if places[other] >= 0 and (best < 0 or _precedes(keys[other], places[other], best_key, best)):
+            best_key, best = keys[other], places[other]
+    cuda.syncthreads()
+    return best_key, best
+
+
+@cuda_kernel(
+    "void(float32[:,::1], float64[:,::1], int64, int64[:,::1], float64[:,::1], float32[:,::1])", block=_CHOOSERS
+)
+def _choose_twin(iou, cost, first, chosen, chosen_cost, chosen_iou):  # type: ignore[no-untyped-def]
+    """One block a true box: how many cells it gets by its best IoUs, and the cheapest so many; -1 in what is left."""
+    keys = cuda.shared.array(_CHOOSERS, np.float64)
+    places = cuda.shared.array(_CHOOSERS, np.int64)
+    for row in range(cuda.blockIdx.x, iou.shape[0], cuda.gridDim.x):
+        total, key, last = np.float32(0.0), 0.0, -1
+        for _ in range(_BEST):
+            key, last = _next_of(iou[row], -1.0, iou[row], key, last, keys, places)
+            if last < 0:
+                break
+            total += np.float32(-key)
+        count = int(total) if total >= 1 else 1
+        key, last = 0.0, -1
+        for k in range(_BEST):
+            if k == 0 or (k < count and last >= 0):
+                key, last = _next_of(cost[row], 1.0, iou[row], key, last, keys, places)
+            else:
+                last = -1
+            if cuda.threadIdx.x == 0:
+                chosen[first + row, k], chosen_cost[first + row, k] = last, key
+                chosen_iou[first + row, k] = iou[row, max(last, 0)]
+
+
+@cuda_kernel(
+    "void(int64[::1], int64[:,::1], float64[:,::1], float32[:,::1], int64[:,::1], float32[:,::1])", block=(64, 1)
+)
+def _match_twin(starts, chosen, chosen_cost, chosen_iou, matched, ious):  # type: ignore[no-untyped-def]
+    """One thread a cell: it learns the box that it costs least among those that chose it."""
+    from_cell, from_picture = cuda.grid(2)
+    step_cell, step_picture = cuda.gridsize(2)
+    for b in range(from_picture, matched.shape[0], step_picture):
+        for a in range(from_cell, matched.shape[1], step_cell):
+            best, truth, iou = np.inf, -1, np.float32(0.0)
+            for t in range(starts[b], starts[b + 1]):
+                for k in range(_BEST):
+                    if chosen[t, k] == a and chosen_cost[t, k] < best:
+                        best, truth, iou = chosen_cost[t, k], t - starts[b], chosen_iou[t, k]
+            matched[b, a], ious[b, a] = truth, iou
+
+
+# Pairs of cells and boxes whose IoU and cost are held at once: 192 MiB.
+_MOST_PAIRS = 2**24
+
+
+def _on_device(  # type: ignore[no-untyped-def]
+    memory: DeviceMemory, raw, in_h, in_w, strides, boxes, classes, starts, matched, ious
+) -> None:
+    count, cells = boxes.shape[0], raw.shape[1]
+    table = memory.table(starts, np.int64)
+    chosen = memory.empty((count, _BEST), np.int64)
+    chosen_cost, chosen_iou = memory.empty((count, _BEST), np.float64), memory.empty((count, _BEST), np.float32)
+    part = max(1, _MOST_PAIRS // max(cells, 1))
+    for first in range(0, count, part):
+        size = min(part, count - first), cells
+        iou, cost = memory.empty(size, np.float32), memory.empty(size, np.float64)
+        start = 0
+        for stride in map(int, strides):
+            rows, columns = in_h // stride, in_w // stride
+            level = start, stride, rows, columns
+            memory.launch(_cost_twin, (rows * columns, size[0]), raw, *level, boxes, classes, table, first, iou, cost)
+            start += rows * columns
+        memory.launch(_choose_twin, size[0] * _CHOOSERS, iou, cost, first, chosen, chosen_cost, chosen_iou)
+    memory.launch(_match_twin, (cells, raw.shape[0]), table, chosen, chosen_cost, chosen_iou, matched, ious)
+
+
+def _class_bounds(memory: Memory, class_ids: Any) -> tuple[int, int]:
+    if not memory.on_device:
+        return int(class_ids.min()), int(class_ids.max())
+    bounds = memory.full(2, np.int64, np.iinfo(np.int64).max)
+    memory.launch(_bounds_twin, class_ids.size, class_ids, bounds)
+    low, negated = memory.numbers(bounds)
+    return low, -negated
+
+
 def simota_assign(
     raw: Any,
     boxes: Any,
@@ -135,28 +289,34 @@ def simota_assign(
     Returns:
         matched int64 [B, A]: for each cell the index of its box among its picture's boxes, or -1; and the IoU float32
         [B, A] of the cell's prediction with it (0 where unmatched). Equal costs: lower cell first.
-        Source: Ge et al., "YOLOX: Exceeding YOLO Series in 2021", section 2, and OTA (Ge et al. 2021).
+        Source: Ge et al., "YOLOX: Exceeding YOLO Series in 2021", section 2, and OTA (Ge et al. 2021). Takes device
+        arrays too (``counts`` stay on the host).
     """
-    array = host_array(raw, "raw", np.float32, ("B", "A", "5 + C"))
-    cells = anchor_count(input_size, strides)
-    if array.shape[1] != cells or array.shape[2] < 6:
+    memory = memory_of(raw=raw, boxes=boxes, class_ids=class_ids)
+    array = memory.array(raw, "raw", np.float32, ("B", "A", "5 + C"))
+    pictures, cells, numbers = array.shape
+    expected = anchor_count(input_size, strides)
+    if cells != expected or numbers < 6:
         raise ValueError(
-            f"raw: expected shape [B, {cells}, 5 + C] for input {tuple(input_size)} and strides {tuple(strides)},"
-            f" got {array.shape}"
+            f"raw: expected shape [B, {expected}, 5 + C] for input {tuple(input_size)} and strides {tuple(strides)},"
+            f" got {tuple(array.shape)}"
         )
-    box_array = host_array(boxes, "boxes", np.float32, ("M", 4))
-    class_array = host_array(class_ids, "class_ids", np.int64, ("M",))
+    box_array = memory.array(boxes, "boxes", np.float32, ("M", 4))
+    class_array = memory.array(class_ids, "class_ids", np.int64, ("M",))
     same_length(boxes=box_array, class_ids=class_array)
+    truths = box_array.shape[0]
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    if len(counts) != len(array) or starts[-1] != len(box_array) or min(counts, default=0) < 0:
-        raise ValueError(f"counts: expected {len(array)} counts that sum to {len(box_array)}, got {list(counts)}")
-    if len(class_array) and not (class_array.min() >= 0 and class_array.max() < array.shape[2] - 5):
-        raise ValueError(f"class_ids: expected 0..{array.shape[2] - 6}, got {class_array.min()}..{class_array.max()}")
-    matched = np.full(array.shape[:2], -1, np.int64)
-    ious = np.zeros(array.shape[:2], np.float32)
-    run = _parallel if len(array) > 1 and lone_caller() else _serial
-    run(
-        array, int(input_size[0]), int(input_size[1]), np.asarray(strides, np.int64),
-        box_array, class_array, starts, matched, ious,
-    )  # fmt: skip
+    if len(counts) != pictures or starts[-1] != truths or min(counts, default=0) < 0:
+        raise ValueError(f"counts: expected {pictures} counts that sum to {truths}, got {list(counts)}")
+    low, high = _class_bounds(memory, class_array) if truths else (0, 0)
+    if low < 0 or high >= numbers - 5:
+        raise ValueError(f"class_ids: expected 0..{numbers - 6}, got {low}..{high}")
+    matched: NDArray[np.int64] = memory.full((pictures, cells), np.int64, -1)
+    ious: NDArray[np.float32] = memory.full((pictures, cells), np.float32, 0)
+    head = array, int(input_size[0]), int(input_size[1]), np.asarray(strides, np.int64)
+    if memory.on_device:
+        _on_device(memory, *head, box_array, class_array, starts, matched, ious)
+    else:
+        run = _parallel if pictures > 1 and lone_caller() else _serial
+        run(*head, box_array, class_array, starts, matched, ious)
     return matched, ious

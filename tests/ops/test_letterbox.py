@@ -227,3 +227,27 @@ def test_refuses(image: Any, size: Any, options: Any, error: type[Exception], me
     with pytest.raises(error) as caught:
         ops.letterbox(image, size, **options)
     assert message in str(caught.value)
+
+
+def test_a_batch_is_its_pictures() -> None:
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (height, width, 3), np.uint8) for height, width in ((7, 9), (1, 1), (40, 12))]
+    options: dict[str, Any] = {"fill": 9, "mean": (1, 2, 3), "std": (4, 5, 6), "swap_channels": True, "center": True}
+    out = np.empty((3, 3, 16, 20), np.float32)
+    batch, placements = ops.letterbox_batch(pictures, (16, 20), out=out, **options)
+    assert batch is out
+    for i, picture in enumerate(pictures):
+        alone, placement = ops.letterbox(picture, (16, 20), **options)
+        np.testing.assert_array_equal(batch[i], alone)
+        assert placements[i] == placement
+    assert ops.letterbox_batch([], (4, 5))[0].shape == (0, 3, 4, 5)
+
+
+def test_a_batch_names_the_picture_at_fault() -> None:
+    good = np.zeros((3, 3, 3), np.uint8)
+    with pytest.raises(
+        ValueError, match=r"images\[1\]: expected a uint8 array of shape \[H, W, 3\], got uint8 array of"
+    ):
+        ops.letterbox_batch([good, good[0]], (4, 4))
+    with pytest.raises(ValueError, match=r"images\[1\]: expected at least one pixel"):
+        ops.letterbox_batch([good, good[:0]], (4, 4))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import pkgutil
 import subprocess
@@ -21,6 +22,18 @@ for _module in pkgutil.iter_modules(ops.__path__):
     importlib.import_module(f"ops.{_module.name}")
 TWINS = sorted({kernel.name for kernel in CudaKernel.registry if kernel.name.startswith("ops.")})
 OPERATORS = sorted({name.split(".")[1] for name in TWINS if not name.startswith("ops._")})
+
+
+PUBLIC = [name for name in ops.__all__ if inspect.isfunction(getattr(ops, name))]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_docstring_says_which_arrays_it_takes(name: str) -> None:
+    function = getattr(ops, name)
+    text = " ".join((inspect.getdoc(function) or "").split())
+    takes = "Takes device arrays too" in text
+    assert takes == (function.__module__.removeprefix("ops.") in OPERATORS)
+    assert takes or "No CUDA twin" in text, "an operator without a twin says 'No CUDA twin' and why"
 
 
 @cache

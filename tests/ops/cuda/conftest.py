@@ -7,6 +7,7 @@ end, as is what passed between host and device.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -173,6 +174,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if "TOOLKIT_TWINS" in os.environ:  # docs/acceptance/twins.py makes a table of it
+        Path(os.environ["TOOLKIT_TWINS"]).write_text(json.dumps(LARGEST))
     if LARGEST:
         terminalreporter.section(f"twins on {'the simulator (no GPU)' if SIMULATED else 'a GPU'}")
         terminalreporter.write_line(f"{'operator':28} {'cases':>6}  largest difference from the CPU")

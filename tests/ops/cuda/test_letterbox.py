@@ -31,3 +31,21 @@ def test_border_is_left_as_it_is(twin: Any) -> None:
     for border in (True, False):
         out = np.full((3, 9, 9), -7, np.float32)
         twin.check(ops.letterbox, picture(4, 9), (9, 9), border=border, out=out, on_device=("out",), within=1e-4)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_batch(twin: Any, count: int) -> None:
+    pictures = [picture(*PICTURES[k % len(PICTURES)]) for k in range(count)]
+    options: dict[str, Any] = {"mean": (1, 2, 3), "std": (50, 60, 70), "swap_channels": True, "center": True}
+    twin.check(ops.letterbox_batch, pictures, (12, 16), within=1e-5, moves=32 * count, **options)
+
+
+def test_a_batch_of_more_than_one_launch(twin: Any) -> None:
+    out = np.zeros((34, 3, 4, 4), np.float32)
+    pictures = [picture(2, k + 1) for k in range(34)]
+    twin.check(ops.letterbox_batch, pictures, (4, 4), out=out, on_device=("out",), within=1e-4, moves=32 * 34)
+
+
+def test_a_batch_in_both_memories_is_refused(twin: Any) -> None:
+    with pytest.raises(TypeError, match=r"images\[1\]: expected a device array, as images\[0\] is one"):
+        ops.letterbox_batch([twin.send(picture(2, 2)), picture(2, 2)], (4, 4))

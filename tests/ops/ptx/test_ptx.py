@@ -7,6 +7,7 @@ fails under the simulator.
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
 import re
 from collections.abc import Iterator
@@ -22,8 +23,8 @@ CAPABILITIES = [(7, 5), (9, 0)]
 for _module in pkgutil.iter_modules(ops.__path__):
     importlib.import_module(f"ops.{_module.name}")
 
-# What a GPU lends to a block: 48 KiB without asking for more, 1024 threads.
-MOST_SHARED, MOST_THREADS = 48 * 1024, 1024
+# What a GPU lends to a block: 48 KiB without asking for more, 1024 threads. And the arguments of a launch.
+MOST_SHARED, MOST_THREADS, MOST_ARGUMENTS = 48 * 1024, 1024, 4096
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES, ids=lambda capability: f"{capability[0]}.{capability[1]}")
@@ -36,10 +37,13 @@ def test_compiles(kernel: CudaKernel, capability: tuple[int, int], monkeypatch: 
     assert f".target sm_{capability[0]}{capability[1]}" in text
     assert ".entry" in text
     assert sum(_shared_bytes(text)) <= MOST_SHARED
-    threads = 1
-    for size in kernel.block:
-        threads *= size
-    assert threads <= MOST_THREADS
+    assert math.prod(kernel.block) <= MOST_THREADS
+    assert _argument_bytes(text) <= MOST_ARGUMENTS
+
+
+def _argument_bytes(text: str) -> int:
+    """All 8 wide at most, as arrays and tuples come as their numbers."""
+    return 8 * len(re.findall(r"\.param ", text[text.index(".entry") :].partition(")")[0]))
 
 
 def test_no_contraction(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+python "$ROOT/docs/acceptance/twins.py"
