@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.config import as_overrides, load_config, parse_config
-from toolkit.errors import UserError
+from toolkit.config import as_overrides, load_config
+from toolkit.errors import UserError, suggest
 
 if TYPE_CHECKING:
-    from toolkit.config import LoadedConfig
     from toolkit.data.table import Progress
+    from toolkit.evaluation.evaluate import Measurement
     from toolkit.training.run_folder import Run
 
 # What each call needs beyond the base install, by import name.
@@ -66,36 +66,78 @@ def resume_from(
     return resume_training(opened, overrides, progress=progress, bar=bar)
 
 
-def evaluate(target: Run | str | Path, *, split: str = "val", **overrides: Any) -> dict[str, Any]:
+def evaluate(
+    target: Run | str | Path,
+    *,
+    data: str | Path | None = None,
+    split: str | None = None,
+    report: str | Path | None = None,
+    class_map: Mapping[str, str] | None = None,
+    **overrides: Any,
+) -> dict[str, Any]:
     """Measure a run or a bundle and return its metrics (see ``metrics.json``).
 
-    ``split`` is train, val, test, or all. A run is measured on its own data; a bundle on the data block that it was
-    trained with, changed by ``overrides`` such as ``**{"data.root": "/your/pictures"}``.
+    Args:
+        target: a run, a bundle, or the name of a shipped one.
+        data: a folder of labelled pictures, whose format is told by what lies in it. Without it a run is measured on
+            its own data, a bundle on the data block that it was trained with, changed by ``overrides`` such as
+            ``**{"data.root": "/the/pictures"}``.
+        split: train, val, test, or all; by default val, and all of a folder that tells no splits.
+        report: a folder to write a report into, ``index.html`` and ``metrics.json``.
+        class_map: of a folder's classes those that are called otherwise in the model, ``{"theirs": "ours"}``; "" leaves
+            a class out.
     """
-    return evaluate_with(target, as_overrides(overrides), split=split)
+    changes = as_overrides(overrides)
+    return evaluate_with(target, changes, data=data, split=split, report=report, class_map=class_map)
 
 
 def evaluate_with(
     target: Run | str | Path,
     overrides: Sequence[str] = (),
     *,
-    config: str | Path | None = None,
-    split: str = "val",
+    report: str | Path | None = None,
     progress: Progress | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
-    """`evaluate` with overrides as text, or with the data block of a config file."""
-    from toolkit.data import load_table
-    from toolkit.evaluation.evaluate import measure
+    """`evaluate` with overrides as text, or with the data block of a config file (``config``)."""
+    done = measure_target(target, overrides, progress=progress, **options)
+    if report is not None:
+        done.write_report(report, progress)
+    return done.metrics
+
+
+def measure_target(
+    target: Run | str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    config: str | Path | None = None,
+    data: str | Path | None = None,
+    split: str | None = None,
+    class_map: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> Measurement:
+    """`evaluate` up to the numbers: the measurement, which can write its report."""
+    from toolkit.data.table import SPLITS
+    from toolkit.evaluation import target as subjects
+    from toolkit.evaluation.evaluate import Measurement, measure
     from toolkit.inference import load
 
+    if split not in (None, *SPLITS, subjects.ALL):
+        known = (*SPLITS, subjects.ALL)
+        raise UserError(f"split {split!r}: expected one of {', '.join(known)}{suggest(str(split), known)}")
     model = load(str(target), "cpu")
     _need(_EVALUATION.get(model.spec.task, ()), "evaluation")
+    if class_map and (data is None or config is not None):
+        raise UserError("--map: changes the classes of a folder; name it with --data FOLDER, without --config")
     if config is not None:
-        loaded = load_config(config, overrides).config
+        root = [] if data is None else [f"data.root={data}"]
+        subject = subjects.config_subject(config, [*overrides, *root], split or "val", progress)
+    elif data is not None:
+        subject = subjects.folder_subject(Path(data), model.spec, overrides, split, class_map or {}, progress)
     else:
-        loaded = _data_of(str(target), model.spec, overrides).config
-    table = load_table(loaded, progress=progress)
-    return measure(model, table if split == "all" else table.subset(split), split, progress)
+        subject = subjects.own_subject(str(target), model.spec, overrides, split or "val", progress)
+    measured = measure(model, subject.table, subject.split, progress)
+    return Measurement(model, measured, {"data": subject.told})
 
 
 def export(source: Run | str | Path, to: str | Path | None = None, *, docker: bool = False, **overrides: Any) -> Path:
@@ -142,35 +184,6 @@ def export_to(
 
         write_dockerfile(path.parent, path.name)
     return path
-
-
-def _data_of(target: str, spec: Any, overrides: Sequence[str]) -> LoadedConfig:
-    """The config that a run or bundle was trained with. A bundle carries no paths, so its root must be given."""
-    from toolkit.training.run_folder import is_run, open_run
-
-    if is_run(target):
-        return open_run(target).config(tuple(overrides))
-    data: Mapping[str, Any] = spec.provenance.data
-    if not data:
-        raise UserError(f"{target}: this bundle does not say how its data was read; give a config with --config FILE")
-    given = {override.split("=", 1)[0] for override in overrides}
-    located = [key for key in ("root", "splits", "extra") if data.get(key)]
-    missing = [f"data.{key}" for key in located if f"data.{key}" not in given]
-    if missing:
-        raise UserError(
-            f"{target}: say where the labelled pictures are: {' '.join(f'{key}=...' for key in missing)}"
-            f" (trained on {', '.join(str(data[key]) for key in located)};"
-            " data.splits=null measures on a drawn split of your own pictures)"
-        )
-    from toolkit.config.yaml_text import dump
-
-    trained: Mapping[str, Any] = spec.provenance.config
-    model = trained.get("model", {"name": spec.network.architecture})
-    config = {"name": spec.name, "task": spec.task, "data": dict(data), "model": {**model, "init": None}}
-    config["seed"] = spec.provenance.seed or 0  # it draws the split where the data set brings none
-    if "classes" in data:  # drawn shapes have always the same
-        config["data"]["classes"] = list(spec.labels)
-    return parse_config(dump(config), name=f"{target} (bundle)", overrides=overrides)
 
 
 def _need(modules: Sequence[str], what: str) -> None:

@@ -27,8 +27,8 @@ def draw_detections(
 ) -> RGB:
     """Draw N boxes (xyxy, pixels) with label and score into a copy of ``image`` (RGB uint8 [H, W, 3]).
 
-    The best score is drawn last, on top. ``scores`` None writes labels alone, as for the truth. A label whose
-    characters no font here has is written as its class number.
+    The best score is drawn last, on top. ``scores`` None writes labels alone, as for the truth, and of an empty one
+    nothing. A label whose characters no font here has is written as its class number.
     """
     page = Image.fromarray(np.ascontiguousarray(image))
     pen = ImageDraw.Draw(page)
@@ -39,7 +39,8 @@ def draw_detections(
     for box, _, class_id in objects:
         _outline(pen, box, color_of(class_id), width)
     for box, text, class_id in objects:
-        _label(pen, page.size, box, text, class_id)
+        if text:
+            _label(pen, page.size, box, text, class_id)
     return np.array(page)
 
 

@@ -120,15 +120,19 @@ def read_bytes(path: Path | str, name: str | None = None) -> bytes:
     return data
 
 
-def encode(image: RGB, suffix: str) -> bytes:
-    """Encode RGB uint8 [H,W,3] in the format of ``suffix`` (".jpg", ".png", ...); ``UserError`` for one not known."""
+def encode(image: RGB, suffix: str, *, quality: int = 95) -> bytes:
+    """Encode RGB uint8 [H,W,3] in the format of ``suffix`` (".jpg", ".png", ...); ``UserError`` for one not known.
+
+    ``quality`` is that of a JPEG, 0 to 100.
+    """
     suffix = suffix.lower()
     if suffix not in WRITABLE_SUFFIXES:
         known = ", ".join(WRITABLE_SUFFIXES)
         raise UserError(f"{suffix!r}: pictures are written as {known}{suggest(suffix, WRITABLE_SUFFIXES)}")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"expected uint8 [H,W,3], found {image.dtype} {list(image.shape)}")
-    done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix in (".jpg", ".jpeg") else []
+    done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     if not done:
         raise UserError(f"a picture of {image.shape[1]}x{image.shape[0]} cannot be written as {suffix}")
     return data.tobytes()

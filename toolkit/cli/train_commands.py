@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -57,20 +58,62 @@ def evaluate(
     target: Annotated[str, typer.Argument(help="A run directory, a bundle, or the name of a shipped bundle.")],
     overrides: Overrides = None,
     data: Annotated[
-        Path | None, typer.Option(help="The labelled data set's folder (stands for data.root=...).")
+        Path | None,
+        typer.Option(help="A folder of labelled pictures, in any format that training reads; it is told by its looks."),
     ] = None,
     config: Annotated[str | None, typer.Option(help="Take the data block from this config file.")] = None,
-    split: Annotated[str, typer.Option(help="Which split to measure on: train, val, test, or all.")] = "val",
-    json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Which split to measure on: train, val, test, or all. "
+            "Default: val, or all of a --data folder that tells no splits."
+        ),
+    ] = None,
+    class_map: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map", metavar="NAME=LABEL", help="A class of --data is this one of the model; NAME= leaves it out."
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the report; default evaluations/NAME/DATE_TIME, of a run RUN/evaluation/DATE_TIME."
+        ),
+    ] = None,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Print the numbers alone.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the metrics as JSON, without a report unless --report asks for one.")
+    ] = False,
 ) -> None:
-    """Measure a run or bundle on labelled pictures: the task's numbers, per class, with intervals."""
+    """Measure a run or bundle on labelled pictures, with intervals, and write a report with its worst cases."""
     from toolkit import api
+    from toolkit.data.fault_log import shown
     from toolkit.evaluation.table import as_json, as_table
 
-    changes = [*(overrides or []), *([f"data.root={data}"] if data else [])]
+    renamed = {name: label for name, _, label in (pair.rpartition("=") for pair in class_map or [])}
+    if "" in renamed:
+        raise UserError(f"--map {' --map '.join(class_map or [])}: expected NAME=LABEL, or NAME= to leave a class out")
     with progress_bar() as progress:
-        metrics = api.evaluate_with(target, changes, config=config, split=split, progress=progress)
-    typer.echo(as_json(metrics) if json else as_table(metrics))
+        done = api.measure_target(
+            target, overrides or [], config=config, data=data, split=split, class_map=renamed, progress=progress
+        )
+        for fault in done.measured.table.skipped:
+            typer.echo(f"left out: {fault}", err=True)
+        if data is not None:
+            typer.echo(f"data: {done.about['data']}", err=True)
+        typer.echo(as_json(done.metrics) if json else as_table(done.metrics))
+        if no_report or (json and report is None):
+            return
+        page = done.write_report(report or _report_folder(target, done.metrics["bundle"]["name"]), progress)
+    typer.echo(f"report: {shown(page)}", err=json)
+
+
+def _report_folder(target: str, name: str) -> Path:
+    from toolkit.training.run_folder import is_run
+
+    above = Path(target) / "evaluation" if is_run(target) else Path("evaluations") / name
+    return above / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 
 
 def export(

@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.data.boxes import Box, box_table
-from toolkit.data.coco_file import Annotation, CocoFile, read_coco_file
+from toolkit.data.coco_file import Annotation, CocoFile, first_pictures, read_coco_file
 from toolkit.data.fault_log import FaultLog
+from toolkit.data.files import visible
 from toolkit.data.listing import Entry, Listing, Settings
 from toolkit.data.table import BoxSample, Progress, Table
+
+# Of a folder that nobody described: so many JSON files are looked into, and for so many pictures of each.
+MOST_FILES, LOOKED_AT = 50, 10
 
 
 def read(config: Any, seed: int, progress: Progress | None = None) -> Table[BoxSample]:
@@ -25,6 +29,22 @@ def read(config: Any, seed: int, progress: Progress | None = None) -> Table[BoxS
     """
     root = Path(config.root)
     return read_coco(root / config.annotations, root / config.images, Settings.of(config, seed, progress))
+
+
+def recognise(root: Path, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """The COCO files of a folder, each with the folder that its pictures lie in (see `toolkit.data.recognise`)."""
+    found = []
+    for path in sorted([*root.glob("*.json"), *root.glob("annotations/*.json")])[:MOST_FILES]:
+        pictures = first_pictures(path, LOOKED_AT)
+        if pictures:
+            folders = [root / "images", root, *(folder for folder in visible(root) if folder.is_dir())]
+            holding = (folder for folder in folders if all((folder / name).is_file() for name in pictures))
+            images = next(holding, root / "images")
+            found.append(
+                {"annotations": path.relative_to(root).as_posix(), "images": images.relative_to(root).as_posix()}
+            )
+    default = [keys for keys in found if keys["annotations"] == "annotations.json"]
+    return default or found
 
 
 def read_coco(annotations: Path, images: Path, settings: Settings) -> Table[BoxSample]:

@@ -72,6 +72,16 @@ def read_coco_file(path: Path, images: Path, log: FaultLog) -> CocoFile:
     return file
 
 
+def first_pictures(path: Path, most: int) -> list[str]:
+    """The first file names that a COCO detection file lists; none of any other file."""
+    document = _read_json(path, str(path), FaultLog())
+    keys = ("images", "annotations", "categories")
+    if document is None or not all(isinstance(document.get(key), list) for key in keys):
+        return []
+    names = [entry.get("file_name") for entry in document["images"][:most] if isinstance(entry, dict)]
+    return [name for name in names if isinstance(name, str) and name]
+
+
 def _read_json(path: Path, file: str, log: FaultLog) -> dict[str, Any] | None:
     try:
         document = json.loads(path.read_bytes())

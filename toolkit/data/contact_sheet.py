@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ops import letterbox
 from toolkit import images
 from toolkit.data.mask_files import read_mask
 from toolkit.data.scan import in_threads
 from toolkit.data.table import SPLITS, BoxSample, LabelSample, MaskSample, Progress, Sample, Table
 from toolkit.drawing import color_of, draw_detections, draw_segmentation
 from toolkit.drawing_text import RGB, font_for
+from toolkit.drawing_tiles import fitted
 
 COLUMNS, TILE, GAP = 8, 200, 8  # pictures a row; their side and the space between them, in pixels
 HEADER, CAPTION = 34, 18  # heights of a class's title and of the line under a picture, in pixels
@@ -175,14 +175,7 @@ def _shares(sample: MaskSample, names: Sequence[str]) -> str:
 
 def _fit(image: RGB) -> tuple[RGB, tuple[float, float, int, int]]:
     """The picture in the middle of a white tile, and (scale_x, scale_y, left, top) from its pixels to the tile's."""
-    height, width = image.shape[:2]
-    factor = max(1, max(height, width) // (2 * TILE))  # means of whole blocks first, or fine patterns would flicker
-    small = np.asarray(Image.fromarray(image).reduce(factor)) if factor > 1 else image
-    blended, placement = letterbox(small, (TILE, TILE), fill=255, center=True)
-    tile = np.rint(blended.transpose(1, 2, 0)).clip(0, 255).astype(np.uint8)
-    scale_x = placement.scale_x * small.shape[1] / width
-    scale_y = placement.scale_y * small.shape[0] / height
-    return np.ascontiguousarray(tile), (scale_x, scale_y, int(placement.left), int(placement.top))
+    return fitted(image, (TILE, TILE))
 
 
 def _file(sample: Sample) -> str:

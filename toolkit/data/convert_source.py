@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from toolkit.config import load_config
-from toolkit.config.load import parse_config
 from toolkit.data.fault_log import FaultLog, shown
+from toolkit.data.folder_config import folder_config
 from toolkit.data.labelme import read_boxes, read_polygons
 from toolkit.data.open_set import open_set
 from toolkit.data.splits import read_splits
@@ -19,8 +18,6 @@ from toolkit.data.writers import WRITERS
 from toolkit.errors import UserError, suggest
 
 LABELME = "labelme"
-# What a config needs beside its data; nothing is trained.
-MODELS = {"detection": "yolox_nano", "classification": "mobilenet_v2", "segmentation": "unet"}
 HOLDS = {"detection": "boxes", "classification": "classes", "segmentation": "masks"}
 
 
@@ -55,22 +52,8 @@ def open_source(
     task = _task_of(stored, to)
     if stored == LABELME:
         return Source(_labelme(folder, task, overrides, progress), task, stored, folder)
-    config = folder_config(folder, task, stored, overrides)
+    config = folder_config(folder, task, {"format": stored}, overrides)
     return Source(open_set(config, progress=progress), task, stored, folder)
-
-
-def folder_config(folder: Path, task: str, stored: str, overrides: Sequence[str]) -> Any:
-    """A config whose data block reads the folder, with all defaults but those that ``overrides`` change."""
-    for override in overrides:
-        if not override.startswith("data."):
-            raise UserError(f"{override}: expected a key of the data block, such as data.classes=[...]")
-    document = {
-        "name": "converted",
-        "task": task,
-        "data": {"format": stored, "root": str(folder.absolute())},
-        "model": {"name": MODELS[task]},
-    }
-    return parse_config(json.dumps(document, ensure_ascii=False), name=shown(folder), overrides=overrides).config
 
 
 def _labelme(folder: Path, task: str, overrides: Sequence[str], progress: Progress | None) -> Table[Any]:

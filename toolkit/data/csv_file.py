@@ -36,6 +36,15 @@ def read_csv(path: Path, required: Iterable[str], purpose: str, log: FaultLog) -
     return rows
 
 
+def header_of(path: Path) -> list[str]:
+    """The columns of a CSV; none of a file that is not there or is no CSV."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return [cell.strip() for cell in next(csv.reader(file), [])]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+
+
 def file_fault(cell: str, column: str, base: str) -> str:
     """What is wrong with a cell that names a file under the folder ``base``; "" if nothing."""
     if not cell:

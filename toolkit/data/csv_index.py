@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Generic
 
-from toolkit.data.csv_file import file_fault, read_csv
+from toolkit.data.csv_file import file_fault, header_of, read_csv
 from toolkit.data.fault_log import FaultLog, shown
+from toolkit.data.files import visible
 from toolkit.data.listing import Entry, Labels, Listing, Settings
 from toolkit.data.splits import split_fault
 
@@ -62,6 +63,13 @@ def csv_listing(table: CsvIndex[Labels], settings: Settings, log: FaultLog) -> L
             )
         )
     return listing
+
+
+def tables_in(root: Path) -> Iterator[tuple[str, set[str]]]:
+    """The CSV files that lie directly in a folder, each with its columns."""
+    for path in visible(root):
+        if path.suffix.lower() == ".csv":
+            yield path.name, set(header_of(path))
 
 
 def _row_fault(cells: dict[str, str], name: str, first: dict[str, int], settings: Settings) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from toolkit.data.assemble import choose_classes
-from toolkit.data.csv_index import CsvIndex, csv_listing
+from toolkit.data.csv_index import CsvIndex, csv_listing, tables_in
 from toolkit.data.fault_log import FaultLog
 from toolkit.data.labels import label_table
 from toolkit.data.listing import Settings
@@ -26,6 +27,11 @@ def read(config: Any, seed: int, progress: Progress | None = None) -> Table[Labe
     known = sorted({entry.labels for entry in listing.entries})
     names = choose_classes(known, known, settings.classes, listing.shown, log, things="pictures")
     return label_table(listing, names, settings, log)
+
+
+def recognise(root: Path, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """The tables of a folder that have the columns (see `toolkit.data.recognise`)."""
+    return [{"index": name} for name, columns in tables_in(root) if {"image", "label"} <= columns]
 
 
 def _label(cells: dict[str, str]) -> tuple[str | None, str]:

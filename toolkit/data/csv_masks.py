@@ -8,7 +8,7 @@ from typing import Any
 
 from toolkit.data.assemble import choose_classes
 from toolkit.data.csv_file import file_fault
-from toolkit.data.csv_index import CsvIndex, csv_listing
+from toolkit.data.csv_index import CsvIndex, csv_listing, tables_in
 from toolkit.data.fault_log import FaultLog, shown
 from toolkit.data.listing import Settings
 from toolkit.data.mask_files import MaskFile, mask_table
@@ -39,6 +39,20 @@ def read(config: Any, seed: int, progress: Progress | None = None) -> Table[Mask
     asked = () if config.group_column == "group" else (config.group_column,)
     index = CsvIndex(root, Path(config.index), (*columns, *asked), parse, config.group_column)
     return mask_table(csv_listing(index, settings, log), names, settings, log)
+
+
+def recognise(root: Path, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """The tables of a folder that have a column of masks, or one for each label but the first: its name, or with
+    ``_mask`` after it (see `toolkit.data.recognise`).
+    """
+    found: list[dict[str, Any]] = []
+    for name, columns in tables_in(root):
+        each = {label: next((c for c in (label, f"{label}_mask") if c in columns), "") for label in labels[1:]}
+        if "image" in columns and MASK_COLUMN in columns:
+            found.append({"index": name})
+        elif "image" in columns and each and all(each.values()):
+            found.append({"index": name, "mask_columns": each})
+    return found
 
 
 def _columns(mask_columns: Mapping[str, str], names: Sequence[str], file: str, log: FaultLog) -> dict[str, int | None]:

@@ -44,6 +44,14 @@ def read(config: Any, seed: int, progress: Progress | None = None) -> Table[Labe
     return read_folders(Path(config.root), settings, extra=extra, leave_out=config.leave_out)
 
 
+def recognise(root: Path, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """Whether a folder holds folders of pictures, or of such (see `toolkit.data.recognise`)."""
+    folders = [path for path in visible(root) if path.is_dir()]
+    if tells_splits([path.name for path in folders], shown(root), FaultLog()):
+        folders = [path for folder in folders for path in visible(folder) if path.is_dir()]
+    return [{}] if any(is_picture(path.name) for folder in folders for path in visible(folder)) else []
+
+
 def read_folders(
     root: Path, settings: Settings, *, extra: Sequence[Path] = (), leave_out: Sequence[str] = ()
 ) -> Table[LabelSample]:

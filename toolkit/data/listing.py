@@ -47,7 +47,7 @@ class Listing(Generic[Labels]):
 class Settings:
     """The keys of a ``data`` block that every format of a user's own files has, the seed, and who is told.
 
-    ``whole``: nothing is held out and no class is asked for; to look at a set or to convert it, not to train.
+    ``whole``: nothing is drawn and no class is asked for; to look at a set, measure on it or convert it, not to train.
     """
 
     splits: Path | None = None
@@ -70,4 +70,5 @@ class Settings:
             on_fault=config.on_fault,
             seed=seed,
             progress=progress,
+            whole=getattr(config, "whole", False),
         )

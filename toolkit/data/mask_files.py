@@ -55,7 +55,12 @@ def read_mask(sample: MaskSample) -> NDArray[np.uint8]:
         if layer.shape != sample.size:
             raise PictureError(f"{path}: has another size than when the data was checked; train again from the start")
         layers.append((layer, class_id))
-    return lay_over(layers, sample.size)
+    mask = lay_over(layers, sample.size)
+    if sample.renumbered is None:
+        return mask
+    ids = np.arange(NOT_COUNTED + 1, dtype=np.uint8)
+    ids[: len(sample.renumbered)] = sample.renumbered
+    return ids[mask]
 
 
 def read_png(path: Path, name: str) -> NDArray[np.uint8]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from toolkit.data.assemble import choose_classes
 from toolkit.data.fault_log import FaultLog
+from toolkit.data.folder_pairs import folder_pairs
 from toolkit.data.listing import Settings
-from toolkit.data.mask_files import MaskFile, mask_table
+from toolkit.data.mask_files import NOT_COUNTED, MaskFile, mask_table, read_png
 from toolkit.data.pairs import LabelFiles, paired_listing
 from toolkit.data.table import MaskSample, Progress, Table
+from toolkit.errors import PictureError
 
 
 def read(config: Any, seed: int, progress: Progress | None = None) -> Table[MaskSample]:
@@ -22,6 +26,20 @@ def read(config: Any, seed: int, progress: Progress | None = None) -> Table[Mask
     """
     root = Path(config.root)
     return read_masks(root / config.images, root / config.masks, Settings.of(config, seed, progress))
+
+
+def recognise(root: Path, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """The folders of a folder that hold masks of these labels, and their pictures (see `toolkit.data.recognise`)."""
+    pairs = folder_pairs(root, ".png", partial(_is_mask, classes=len(labels)))
+    return [{"masks": masks, "images": images} for masks, images in pairs]
+
+
+def _is_mask(path: Path, classes: int) -> bool:
+    try:
+        ids = read_png(path, str(path))
+    except PictureError:
+        return False
+    return bool(((ids < classes) | (ids == NOT_COUNTED)).all())
 
 
 def read_masks(images: Path, masks: Path, settings: Settings) -> Table[MaskSample]:

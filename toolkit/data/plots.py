@@ -1,6 +1,6 @@
 """Plots of what a table holds: how often each class is there, and how large pictures, boxes and regions are.
 
-Needs matplotlib, of the ``[train]`` extra; by its figures alone, as pyplot keeps global state and wants a display.
+Needs matplotlib, of the ``[train]`` extra.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.data.table import SPLITS, BoxSample, LabelSample, MaskSample, Sample, Table
-from toolkit.drawing_text import font_for
+from toolkit.plotting import name_curves, name_ticks, new_figure, plain_name
 
 MOST_CLASSES = 40  # bars that can be read on one plot; the most frequent ones
 BINS = 40
@@ -22,13 +22,8 @@ TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 def plot_table(table: Table[Any], path: Path) -> None:
     """Write one picture of the three plots that suit the table's task; the table must not be empty."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     shown = _frequent(table)
-    figure = Figure(figsize=(15, max(4.0, 1.5 + 0.3 * len(shown))), layout="constrained")
-    FigureCanvasAgg(figure)
-    classes, sizes, labels = figure.subplots(1, 3)
+    figure, ((classes, sizes, labels),) = new_figure(1, 3, (15, max(4.0, 1.5 + 0.3 * len(shown))))
     _plot_classes(classes, table, shown)
     _plot_sizes(sizes, table)
     third: dict[type[Sample], Callable[[Any, Table[Any], list[int]], None]] = {
@@ -62,11 +57,11 @@ def _plot_classes(axis: Any, table: Table[Any], shown: list[int]) -> None:
     axis.set_xlim(0, max(1, 1.25 * ends.max()))  # room for the numbers
     axis.xaxis.set_major_formatter(EngFormatter(sep=""))
     axis.invert_yaxis()
-    _name_rows(axis, [(table.class_names[class_id], class_id) for class_id in shown])
+    name_ticks(axis.yaxis, [(table.class_names[class_id], class_id) for class_id in shown])
     left_out = len(table.class_names) - len(shown)
     axis.set(title=f"{table.unit} of each class" + (f", {left_out} rarer ones left out" if left_out else ""))
     axis.set_xlabel(table.unit)
-    _legend(axis, loc="lower right")
+    name_curves(axis, loc="lower right")
 
 
 def _plot_sizes(axis: Any, table: Table[Any]) -> None:
@@ -90,7 +85,7 @@ def _plot_boxes(axis: Any, table: Table[BoxSample], shown: list[int]) -> None:
     edges = np.geomspace(max(1e-4, values.min(initial=1.0)) * 0.99, 1, BINS)
     for class_id in shown[:7]:  # as many as there are colours to tell apart
         if (of == class_id).any():
-            label = _plain(table.class_names[class_id], class_id)
+            label = plain_name(table.class_names[class_id], class_id)
             axis.hist(values[of == class_id], edges, histtype="step", label=label)
     axis.set_xscale("log")
     axis.set_xticks([tick for tick in TICKS if tick >= edges[0]], minor=False)
@@ -98,7 +93,7 @@ def _plot_boxes(axis: Any, table: Table[BoxSample], shown: list[int]) -> None:
     axis.xaxis.set_major_formatter("{x:.2g}")
     axis.set_ylim(top=1.3 * axis.get_ylim()[1])  # room for the names
     axis.set(title="size of the boxes", xlabel="side as a share of the picture's", ylabel="boxes")
-    _legend(axis)
+    name_curves(axis)
 
 
 def _plot_regions(axis: Any, table: Table[MaskSample], shown: list[int]) -> None:
@@ -109,10 +104,10 @@ def _plot_regions(axis: Any, table: Table[MaskSample], shown: list[int]) -> None
     for class_id in [class_id for class_id in shown if class_id][:7]:
         there = shares[:, class_id][shares[:, class_id] > 0]
         if len(there):
-            axis.hist(there, edges, histtype="step", label=_plain(table.class_names[class_id], class_id))
+            axis.hist(there, edges, histtype="step", label=plain_name(table.class_names[class_id], class_id))
     axis.xaxis.set_major_formatter("{x:.2g}")
     axis.set(title="size of the regions", xlabel="share of the picture, where the class is", ylabel="pictures")
-    _legend(axis)
+    name_curves(axis)
 
 
 def _plot_sources(axis: Any, table: Table[LabelSample], shown: list[int]) -> None:
@@ -122,40 +117,9 @@ def _plot_sources(axis: Any, table: Table[LabelSample], shown: list[int]) -> Non
     ends = np.zeros(len(shown))
     for source in sources:
         widths = np.array([counted[class_id, source] for class_id in shown], float)
-        axis.barh(range(len(shown)), widths, left=ends, label=_plain(source, None))
+        axis.barh(range(len(shown)), widths, left=ends, label=plain_name(source, None))
         ends += widths
     axis.invert_yaxis()
-    _name_rows(axis, [(table.class_names[class_id], class_id) for class_id in shown])
+    name_ticks(axis.yaxis, [(table.class_names[class_id], class_id) for class_id in shown])
     axis.set(title="pictures of each class by source", xlabel="pictures")
-    _legend(axis, fontsize=8, bbox_to_anchor=(1.02, 1), loc="upper left")
-
-
-def _name_rows(axis: Any, names: list[tuple[str, int]]) -> None:
-    """Class names beside the bars, each in a font that has its characters."""
-    from matplotlib.font_manager import FontProperties
-
-    found = [font_for(name, 12) for name, _ in names]
-    texts = [
-        _escaped(name) if known else f"class {class_id}"
-        for (known, _), (name, class_id) in zip(found, names, strict=True)
-    ]
-    axis.set_yticks(range(len(names)), texts)
-    for tick, (known, font), (name, _) in zip(axis.get_yticklabels(), found, names, strict=True):
-        if known and not name.isascii() and isinstance(path := getattr(font, "path", None), str):
-            tick.set_fontproperties(FontProperties(fname=path))
-
-
-def _legend(axis: Any, **place: Any) -> None:
-    if axis.get_legend_handles_labels()[0]:  # nothing may be there to name
-        axis.legend(**place)
-
-
-def _plain(name: str, class_id: int | None) -> str:
-    """The name in a legend, whose one font has Latin, Greek and Cyrillic letters: the number or ? for others."""
-    if all(ord(character) < 0x0530 for character in name):
-        return _escaped(name).removeprefix("_")  # matplotlib leaves out what begins with _
-    return name.encode("ascii", "replace").decode() if class_id is None else f"class {class_id}"
-
-
-def _escaped(name: str) -> str:
-    return name.replace("$", r"\$")  # else two of them begin a formula
+    name_curves(axis, fontsize=8, bbox_to_anchor=(1.02, 1), loc="upper left")

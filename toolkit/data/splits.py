@@ -56,7 +56,9 @@ def assign_splits(found: Found, settings: Settings, log: FaultLog) -> dict[str, 
     """
     entries = found.entries
     if settings.whole:
-        return {name: _filled(Row(entries[name].split or "train"), entries[name]) for name in found.digests}
+        listed = {} if settings.splits is None else _listed(settings.splits, found, log)
+        told = {name: listed.get(name) or Row(entries[name].split or "train") for name in found.digests}
+        return {name: _filled(row, entries[name]) for name, row in told.items()}
     if settings.splits is not None:
         rows = _listed(settings.splits, found, log)
     else:

@@ -95,12 +95,14 @@ class MaskSample(Sample):
 
     ``masks`` are PNG files of the picture's size, each with the class that its pixels other than 0 belong to (a later
     file lies on top), or with None where its pixels are the class ids. ``pixels`` int64 [C] counts each class's;
-    ``mask_digest`` is the SHA-256 of the class ids of all pixels in hexadecimal digits ("" if nobody looked).
+    ``mask_digest`` is the SHA-256 of the class ids of all pixels in hexadecimal digits ("" if nobody looked);
+    ``renumbered`` gives the class id of each number in the files, where that is another (255: not counted).
     """
 
     masks: tuple[tuple[Path, int | None], ...]
     pixels: NDArray[np.int64]
     mask_digest: str = ""
+    renumbered: tuple[int, ...] | None = None
     unit: ClassVar[str] = "pixels"
 
     def class_counts(self, classes: int) -> NDArray[np.int64]:

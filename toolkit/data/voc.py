@@ -14,6 +14,7 @@ from xml.etree.ElementTree import Element
 
 from toolkit.data.boxes import Box, box_table
 from toolkit.data.fault_log import FaultLog, shown
+from toolkit.data.folder_pairs import folder_pairs
 from toolkit.data.listing import Settings
 from toolkit.data.pairs import LabelFiles, paired_listing
 from toolkit.data.table import BoxSample, Progress, Table
@@ -33,6 +34,12 @@ def read(config: Any, seed: int, progress: Progress | None = None) -> Table[BoxS
     """
     root = Path(config.root)
     return read_voc(root / config.annotations, root / config.images, Settings.of(config, seed, progress))
+
+
+def recognise(root: Path, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """The folders of a folder that hold VOC files and their pictures (see `toolkit.data.recognise`)."""
+    pairs = folder_pairs(root, ".xml", lambda path: b"<annotation" in path.read_bytes()[:1000])
+    return [{"annotations": annotations, "images": images} for annotations, images in pairs]
 
 
 def read_voc(annotations: Path, images: Path, settings: Settings) -> Table[BoxSample]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from toolkit.data.boxes import Box, box_table
 from toolkit.data.fault_log import FaultLog, shown
+from toolkit.data.folder_pairs import folder_pairs
 from toolkit.data.listing import Settings
 from toolkit.data.pairs import LabelFiles, paired_listing
 from toolkit.data.table import BoxSample, Progress, Table
@@ -15,6 +17,8 @@ from toolkit.data.yolo_names import read_names
 
 # labelImg puts the class names, and Darknet its lists of pictures, beside the labels.
 NO_LABELS = frozenset({"classes.txt", "train.txt", "val.txt", "valid.txt", "test.txt"})
+# Where the names may stand in a folder that nobody described.
+NAMES_FILES = ("classes.txt", "data.yaml", "dataset.yaml", "obj.names", "names.txt")
 LINE = "class, x, y, width, height"
 
 
@@ -30,6 +34,35 @@ def read(config: Any, seed: int, progress: Progress | None = None) -> Table[BoxS
     return read_yolo(
         root / config.labels, root / config.images, root / config.names, Settings.of(config, seed, progress)
     )
+
+
+def recognise(root: Path, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """The folders of a folder that hold YOLO files and their pictures, and the file of names (see
+    `toolkit.data.recognise`).
+    """
+    return [
+        {"labels": folder, "images": images, **_names_beside(root, folder)}
+        for folder, images in folder_pairs(root, ".txt", _is_label_file)
+    ]
+
+
+def _is_label_file(path: Path) -> bool:
+    """Whether every line is a class and four shares; an empty file may be one."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        lines = [[float(word) for word in line.split()] for line in text.splitlines() if line.strip()]
+    except ValueError:  # also what is no text
+        return False
+    return all(len(line) == 5 for line in lines)
+
+
+def _names_beside(root: Path, labels: str) -> dict[str, str]:
+    """The file of class names: by its usual names, in the folder, in that of the labels, or in the one above."""
+    for folder in dict.fromkeys((root, root / labels, (root / labels).parent, root.absolute().parent)):
+        for name in NAMES_FILES:
+            if (folder / name).is_file():
+                return {"names": os.path.relpath(folder / name, root)}
+    return {}
 
 
 def read_yolo(labels: Path, images: Path, names_file: Path, settings: Settings) -> Table[BoxSample]:

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.data.table import LabelSample, Progress, Table
+from toolkit.drawing_text import RGB, Panel, Row
 from toolkit.evaluation.classification_metrics import measure_classification
+from toolkit.evaluation.plots import Plot, confusion_plot, reliability_plot
 from toolkit.evaluation.sections import Ranged, Section, at, number, of_parts, overall
-from toolkit.evaluation.task import Evaluation, predictions
+from toolkit.evaluation.task import Case, Evaluation, Worst, predictions
 from toolkit.inference.model import Model
 
 
@@ -66,3 +68,27 @@ class ClassificationEvaluation(Evaluation):
 
     def headline(self, metrics: dict[str, Any]) -> str:
         return f"top-1 {number(metrics['top1'])}, macro-F1 {number(metrics['macro_f1'])}"
+
+    def plots(self, metrics: dict[str, Any], table: Table[LabelSample], predictions: NDArray[np.float32]) -> list[Plot]:
+        truth = np.array([sample.class_id for sample in table.samples], np.int64)
+        return [
+            confusion_plot(metrics["confusion_matrix"], metrics["confusion_labels"], "pictures"),
+            reliability_plot(truth, predictions),
+        ]
+
+    def worst(self, metrics: dict[str, Any], table: Table[LabelSample], predictions: NDArray[np.float32]) -> Worst:
+        cases = []
+        said, names = predictions.argmax(1), table.class_names
+        for index in np.argsort(-predictions.max(1), kind="stable").tolist():
+            truth, answer, row = table.samples[index].class_id, int(said[index]), predictions[index]
+            if truth != answer:
+                right, wrong = names[truth], names[answer]
+                why = f"{right} called {wrong} with {row[answer]:.2f}; {right} has {row[truth]:.2f}"
+                cases.append(Case(index, why))
+        return Worst("Surest errors", "Pictures whose class is wrong, the surest answers first.", tuple(cases))
+
+    def draw_truth(self, image: RGB, sample: LabelSample, class_names: tuple[str, ...]) -> RGB:
+        drawn = image.copy()
+        row = Row(sample.class_id, class_names[sample.class_id], "", 1.0)
+        Panel((image.shape[1], image.shape[0]), [row]).draw(drawn, 0, 0)
+        return drawn

@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+from toolkit import images
 from toolkit.bundle_spec import DetectionPostprocessing
 from toolkit.data.table import BoxSample, Progress, Table
+from toolkit.drawing import draw_detections
+from toolkit.drawing_text import RGB
 from toolkit.evaluation.coco_metrics import (
     IOU_THRESHOLD,
     MAX_DETECTIONS,
     SCORE_THRESHOLD,
     Detections,
     evaluator,
+    precision_curves,
 )
+from toolkit.evaluation.detection_faults import Faults, draw_faults
 from toolkit.evaluation.detection_metrics import measure_detection
-from toolkit.evaluation.operating_point import judge, shipped_answer
+from toolkit.evaluation.operating_point import Judged, judge, shipped_answer
+from toolkit.evaluation.plots import Plot, confusion_plot, precision_recall_plot
 from toolkit.evaluation.sections import Ranged, Section, at, number, of_parts, overall
-from toolkit.evaluation.task import Evaluation, predictions
+from toolkit.evaluation.task import Case, Evaluation, Worst, predictions
 from toolkit.inference.model import Model
 
 
-class DetectionEvaluation(Evaluation):
-    """AP and its kin, from all that the network says with a score above 0.001."""
+@dataclass(frozen=True)
+class Answers:
+    """What the bundle said of every picture, compared with the truth: at any score, and at the shipped threshold."""
 
-    def predict_all(self, model: Model, table: Table[BoxSample], progress: Progress | None = None) -> list[Detections]:
+    matched: Any
+    judged: list[Judged]
+
+
+class DetectionEvaluation(Evaluation):
+    """AP and its kin, from all that the network says with a score above 0.001; and what the shipped threshold gives."""
+
+    def predict_all(self, model: Model, table: Table[BoxSample], progress: Progress | None = None) -> Answers:
         results = predictions(
             model,
             table,
@@ -32,15 +47,12 @@ class DetectionEvaluation(Evaluation):
             iou_threshold=IOU_THRESHOLD,
             max_detections=MAX_DETECTIONS,
         )
-        return [Detections(result.boxes, result.scores, result.class_ids) for result in results]
+        found = [Detections(result.boxes, result.scores, result.class_ids) for result in results]
+        shipped = _shipped(model)
+        judged = [judge(sample, shipped_answer(one, shipped)) for sample, one in zip(table.samples, found, strict=True)]
+        return Answers(evaluator(table, found), judged)
 
-    def measure(self, model: Model, table: Table[BoxSample], predictions: list[Detections]) -> dict[str, Any]:
-        shipped = model.spec.postprocessing
-        assert isinstance(shipped, DetectionPostprocessing)
-        judged = [
-            judge(sample, shipped_answer(found, shipped))
-            for sample, found in zip(table.samples, predictions, strict=True)
-        ]
+    def measure(self, model: Model, table: Table[BoxSample], predictions: Answers) -> dict[str, Any]:
         return {
             "settings": {
                 "score_threshold": SCORE_THRESHOLD,
@@ -48,7 +60,7 @@ class DetectionEvaluation(Evaluation):
                 "max_detections": MAX_DETECTIONS,
                 "input_size": list(model.spec.preprocessing.input_size),
             },
-            **measure_detection(table, evaluator(table, predictions), judged, shipped),
+            **measure_detection(table, predictions.matched, predictions.judged, _shipped(model)),
         }
 
     def sections(self, metrics: dict[str, Any]) -> list[Section]:
@@ -97,3 +109,37 @@ class DetectionEvaluation(Evaluation):
 
     def headline(self, metrics: dict[str, Any]) -> str:
         return f"AP {number(metrics['coco']['AP'])}, AP50 {number(metrics['coco']['AP50'])}"
+
+    def plots(self, metrics: dict[str, Any], table: Table[BoxSample], predictions: Answers) -> list[Plot]:
+        point = metrics["operating_point"]
+        return [
+            confusion_plot(
+                point["confusion_matrix"], point["confusion_labels"], f"boxes at score {point['score_threshold']:g}"
+            ),
+            precision_recall_plot(precision_curves(predictions.matched), table.class_names),
+        ]
+
+    def worst(self, metrics: dict[str, Any], table: Table[BoxSample], predictions: Answers) -> Worst:
+        pairs = zip(table.samples, predictions.judged, strict=True)
+        faults = [(index, Faults.of(sample, answer)) for index, (sample, answer) in enumerate(pairs)]
+        faulty = sorted((pair for pair in faults if pair[1].count), key=lambda pair: (-pair[1].count, -pair[1].surest))
+        score = f"{metrics['operating_point']['score_threshold']:g}"
+        return Worst(
+            "Most errors in a picture",
+            f"Objects without a box, boxes without an object and boxes of a wrong class, at score {score} and IoU 0.5.",
+            tuple(Case(index, fault.told(table.class_names)) for index, fault in faulty),
+        )
+
+    def draw_truth(self, image: RGB, sample: BoxSample, class_names: tuple[str, ...]) -> RGB:
+        labels = [class_names[class_id] for class_id in sample.class_ids]
+        return draw_detections(image, sample.boxes, labels, None, sample.class_ids)
+
+    def draw_pair(self, index: int, model: Model, table: Table[BoxSample], predictions: Answers) -> tuple[RGB, RGB]:
+        sample = table.samples[index]
+        return draw_faults(images.decode(sample.path), sample, predictions.judged[index], table.class_names)
+
+
+def _shipped(model: Model) -> DetectionPostprocessing:
+    shipped = model.spec.postprocessing
+    assert isinstance(shipped, DetectionPostprocessing)
+    return shipped

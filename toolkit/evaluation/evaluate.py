@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from toolkit.data.table import Progress, Table
@@ -10,8 +12,36 @@ from toolkit.evaluation.task import evaluation_task
 from toolkit.inference.model import Model
 
 
-def measure(model: Model, table: Table[Any], split: str, progress: Progress | None = None) -> dict[str, Any]:
-    """Return ``metrics.json``: what was measured on which data, by the task's own numbers (see `Evaluation`).
+@dataclass(frozen=True)
+class Measured:
+    """``metrics`` are what ``metrics.json`` holds; ``predictions`` on the pictures of ``table`` are the task's own."""
+
+    table: Table[Any]
+    predictions: Any
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A finished measurement; ``about`` says by name on what it was done."""
+
+    model: Model
+    measured: Measured
+    about: dict[str, str]
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        return self.measured.metrics
+
+    def write_report(self, folder: str | Path, progress: Progress | None = None) -> Path:
+        """Write ``index.html``, which needs nothing but itself, and ``metrics.json``; return the page's path."""
+        from toolkit.evaluation.report import draw_report, write_report
+
+        return write_report(Path(folder), draw_report(self.model, self.measured, self.about, progress))
+
+
+def measure(model: Model, table: Table[Any], split: str, progress: Progress | None = None) -> Measured:
+    """Predict on every picture and measure, by the task's own numbers (see `Evaluation`).
 
     Raises ``UserError`` when the table is empty or its classes are not the bundle's, by name.
     """
@@ -24,8 +54,10 @@ def measure(model: Model, table: Table[Any], split: str, progress: Progress | No
         )
     task = evaluation_task(model.spec.task)
     counted = sum(sum(row.values()) for row in table.counts().values())
-    return {
+    predictions = task.predict_all(model, table, progress)
+    metrics = {
         "bundle": {"name": model.name, "task": model.spec.task, "version": model.spec.version},
         "data": {"split": split, "pictures": len(table), table.unit: counted},
-        **task.measure(model, table, task.predict_all(model, table, progress)),
+        **task.measure(model, table, predictions),
     }
+    return Measured(table, predictions, metrics)

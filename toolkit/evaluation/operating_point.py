@@ -15,13 +15,14 @@ from toolkit.evaluation.coco_metrics import Detections
 from toolkit.evaluation.confusions import Confusions
 
 MATCH_IOU = 0.5
+NOTHING, CROWD = -1, -2  # what a box lies on that lies on no true box alone
 
 
 @dataclass(frozen=True)
 class Judged:
     """One picture's answer: ``given`` at the shipped threshold, falling scores; ``truth`` int64 [N], the position of
-    the true box that each lies on, -1 for none, -2 for a crowd, which counts neither way; ``missed`` the true boxes
-    that none lies on.
+    the true box that each lies on, NOTHING, or CROWD, which counts neither way; ``missed`` the true boxes that none
+    lies on.
     """
 
     given: Detections
@@ -43,13 +44,13 @@ def judge(sample: BoxSample, given: Detections) -> Judged:
     """
     iou = ops.box_iou(np.ascontiguousarray(given.boxes), sample.boxes)
     free = ~sample.crowd
-    truth = np.full(len(iou), -1)
+    truth = np.full(len(iou), NOTHING)
     for detection, row in enumerate(iou):
         best = int(np.where(free, row, -1).argmax()) if len(row) else -1
         if best >= 0 and free[best] and row[best] >= MATCH_IOU:
             free[best], truth[detection] = False, best
         elif len(row) and row[sample.crowd].max(initial=0) >= MATCH_IOU:
-            truth[detection] = -2
+            truth[detection] = CROWD
     return Judged(given, truth, np.flatnonzero(free))
 
 
@@ -57,9 +58,9 @@ def confusions(samples: Sequence[BoxSample], judged: Sequence[Judged], classes: 
     """True and given class of each object and box; class ``classes`` is "nothing there"."""
     columns: list[list[NDArray[np.int64]]] = [[], [], []]
     for picture, (sample, answer) in enumerate(zip(samples, judged, strict=True)):
-        counted = answer.truth != -2
+        counted = answer.truth != CROWD
         on = answer.truth[counted]
-        of_given = np.append(sample.class_ids, classes)[on]  # -1, the last: nothing there
+        of_given = np.append(sample.class_ids, classes)[on]  # NOTHING, -1, is the last
         true = np.concatenate([of_given, sample.class_ids[answer.missed]])
         given = np.concatenate([answer.given.class_ids[counted], np.full(len(answer.missed), classes)])
         for column, values in zip(columns, (np.full(len(true), picture), true, given), strict=True):

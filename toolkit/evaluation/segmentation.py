@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from toolkit.bundle_spec import SegmentationPostprocessing
 from toolkit.data.mask_files import read_mask
 from toolkit.data.table import MaskSample, Progress, Table
+from toolkit.drawing import draw_segmentation
+from toolkit.drawing_text import RGB
+from toolkit.evaluation.confusions import Confusions, Tally
+from toolkit.evaluation.plots import Plot, confusion_plot, dice_plot
+from toolkit.evaluation.resampling import mean_of_known
 from toolkit.evaluation.sections import Ranged, Row, Section, at, number, of_parts, overall
 from toolkit.evaluation.segmentation_metrics import SegmentationCounts, measure_segmentation
-from toolkit.evaluation.task import Evaluation, predictions
+from toolkit.evaluation.task import Case, Evaluation, Worst, predictions
 from toolkit.inference.model import Model
+from toolkit.segmentation_result import background_of
 
 MOST_COLUMNS = 4  # of a table that must fit a terminal
 
@@ -47,6 +56,42 @@ class SegmentationEvaluation(Evaluation):
         told = {**metrics["per_class"], **metrics["regions"]}
         shown = [name for name in told if name in metrics["mean_over"] or name in metrics["regions"]]
         return "Dice " + ", ".join(f"{name} {number(told[name]['dice'])}" for name in shown)
+
+    def plots(self, metrics: dict[str, Any], table: Table[MaskSample], predictions: SegmentationCounts) -> list[Plot]:
+        meant = [table.class_names.index(name) for name in metrics["mean_over"]]
+        return [
+            confusion_plot(metrics["confusion_matrix"], metrics["confusion_labels"], "pixels"),
+            dice_plot(_by_picture(predictions).dice[:, meant], metrics["mean_over"]),
+        ]
+
+    def worst(self, metrics: dict[str, Any], table: Table[MaskSample], predictions: SegmentationCounts) -> Worst:
+        names = metrics["mean_over"]
+        meant = [table.class_names.index(name) for name in names]
+        tally = _by_picture(predictions)
+        means = mean_of_known(tally.dice[:, meant])
+        order = [index for index in np.argsort(means, kind="stable").tolist() if means[index] < 1]
+        return Worst(
+            "Lowest Dice",
+            f"Pictures by their mean Dice over those of {', '.join(names)} that are true or predicted in them.",
+            tuple(Case(index, _told(tally, index, meant, table.class_names)) for index in order),
+        )
+
+    def draw_truth(self, image: RGB, sample: MaskSample, class_names: tuple[str, ...]) -> RGB:
+        return draw_segmentation(image, read_mask(sample), class_names, background=background_of(class_names))
+
+
+def _by_picture(counts: SegmentationCounts) -> Tally:
+    """Hits, true and predicted pixels [P, C]."""
+    return Confusions.of(counts.matrices).by_picture({str(c): (c,) for c in range(counts.num_classes)})
+
+
+def _told(tally: Tally, index: int, meant: Sequence[int], names: Sequence[str]) -> str:
+    """Dice of each class that is there, and the pixels behind the lowest."""
+    dice = {c: float(tally.dice[index, c]) for c in meant if not np.isnan(tally.dice[index, c])}
+    lowest = min(dice, key=lambda c: dice[c])
+    true, given, hit = (int(part[index, lowest]) for part in (tally.true, tally.predicted, tally.hit))
+    each = ", ".join(f"{names[c]} {value:.2f}" for c, value in dice.items())
+    return f"Dice {each}; of {names[lowest]} {true:,} px are true, {given:,} were predicted, {hit:,} are both"
 
 
 def _rows(metrics: dict[str, Any]) -> tuple[Row, ...]:

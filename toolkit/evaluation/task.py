@@ -8,9 +8,13 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+from toolkit import images
 from toolkit.data.table import Progress, Table
+from toolkit.drawing_text import RGB
+from toolkit.evaluation.plots import Plot
 from toolkit.evaluation.sections import Section
 from toolkit.inference.model import Model
 
@@ -19,6 +23,23 @@ TASKS = {
     "classification": "toolkit.evaluation.classification:ClassificationEvaluation",
     "segmentation": "toolkit.evaluation.segmentation:SegmentationEvaluation",
 }
+
+
+@dataclass(frozen=True)
+class Case:
+    """A picture that the model fails on: its position in the table, and what is wrong in a line."""
+
+    index: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Worst:
+    """Pictures from the worst on: ``title`` and ``meaning`` say by what measure. Those without a fault are left out."""
+
+    title: str
+    meaning: str
+    cases: tuple[Case, ...]
 
 
 class Evaluation(ABC):
@@ -35,6 +56,29 @@ class Evaluation(ABC):
     @abstractmethod
     def sections(self, metrics: dict[str, Any]) -> list[Section]:
         """The metrics as the tables that people read."""
+
+    @abstractmethod
+    def plots(self, metrics: dict[str, Any], table: Table[Any], predictions: Any) -> list[Plot]:
+        """The plots of what was measured; they need matplotlib."""
+
+    @abstractmethod
+    def worst(self, metrics: dict[str, Any], table: Table[Any], predictions: Any) -> Worst:
+        """The pictures that the model fails on."""
+
+    @abstractmethod
+    def draw_truth(self, image: RGB, sample: Any, class_names: tuple[str, ...]) -> RGB:
+        """A copy of the picture with the sample's labels drawn in."""
+
+    def draw_pair(self, index: int, model: Model, table: Table[Any], predictions: Any) -> tuple[RGB, RGB]:
+        """Truth and prediction of one picture, each drawn into a copy of it.
+
+        Unless a task knows better, the bundle predicts again, as it would for anybody; a classifier shows where its
+        evidence lies, if its bundle can tell.
+        """
+        sample = table.samples[index]
+        explain = getattr(model.spec.network, "map_output", None) is not None
+        truth = self.draw_truth(images.decode(sample.path), sample, table.class_names)
+        return truth, model.predict_one(sample.path, explain=explain).draw()
 
     @abstractmethod
     def headline(self, metrics: dict[str, Any]) -> str:

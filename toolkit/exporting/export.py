@@ -15,7 +15,7 @@ from toolkit.bundle_spec import make_spec
 from toolkit.config.schema import CommonConfig
 from toolkit.data.table import Progress, Table, load_table
 from toolkit.errors import UserError
-from toolkit.evaluation.evaluate import measure
+from toolkit.evaluation.evaluate import Measured, measure
 from toolkit.exporting import parity
 from toolkit.exporting.card import write_card
 from toolkit.exporting.golden_pictures import golden_pictures
@@ -37,8 +37,8 @@ LOCATED_KEYS = ("root", "splits", "extra")
 
 def export_run(
     run: Run, *, table: Table[Any] | None = None, overrides: Sequence[str] = (), progress: Progress | None = None
-) -> Path:
-    """Write ``RUN/bundle`` from the best checkpoint and return its path.
+) -> Measured:
+    """Write ``RUN/bundle`` from the best checkpoint and return what was measured on the validation pictures.
 
     ``overrides`` change the blocks `EXPORT_BLOCKS` only. Raises ``UserError`` when torch, ONNX Runtime and the
     service disagree (see `parity`); then no bundle is left.
@@ -58,15 +58,15 @@ def export_run(
         log.info("parity of torch, ONNX Runtime and the service")
         certificate = _certify(reference, model, table)
         log.info("measuring the bundle on the validation pictures")
-        metrics = measure(model, table.subset("val"), "val", progress)
+        measured = measure(model, table.subset("val"), "val", progress)
         golden = make_golden(model, golden_pictures())
     finally:
         _remove(draft)
-    files |= {"parity.json": parity.to_bytes(certificate), "metrics.json": _json(metrics), **golden}
-    files["MODEL_CARD.md"] = write_card(spec, metrics, certificate, config).encode()
+    files |= {"parity.json": parity.to_bytes(certificate), "metrics.json": _json(measured.metrics), **golden}
+    files["MODEL_CARD.md"] = write_card(spec, measured.metrics, certificate, config).encode()
     write_bundle(run.bundle, spec, files)
-    write_json(run.path / "metrics.json", metrics)
-    return run.bundle
+    write_json(run.path / "metrics.json", measured.metrics)
+    return measured
 
 
 def _check_overrides(overrides: Sequence[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ops import Placement
-from toolkit.data.table import LabelSample, Sample, Table
+from toolkit.data.table import LabelSample, Table
 from toolkit.drawing import draw_classification
 from toolkit.evaluation.classification_metrics import measure_classification
 from toolkit.training.dataset import TrainingSet
 from toolkit.training.module import TaskModule
-from toolkit.training.plots import new_figure, plot_confusion
-from toolkit.training.run_folder import Run
 from toolkit.training.task import RGB, TrainingTask
 from zoo.classification_loss import classification_loss
 
@@ -105,37 +102,6 @@ def draw_target(image: RGB, target: Pixels, class_names: tuple[str, ...]) -> RGB
     return draw_classification(image, target, class_names)
 
 
-def draw_truth(image: RGB, sample: Sample, class_names: tuple[str, ...]) -> RGB:
-    """The true class."""
-    assert isinstance(sample, LabelSample)
-    return draw_target(image, np.eye(len(class_names), dtype=np.float32)[sample.class_id], class_names)
-
-
-def draw_measured(run: Run, table: Table[LabelSample], predictions: Any, metrics: dict[str, Any]) -> None:
-    """Plot the confusion matrix and how far the probabilities can be trusted."""
-    title = f"pictures, top-1 {metrics['top1']:.3f}"
-    plot_confusion(metrics["confusion_matrix"], metrics["confusion_labels"], title, run.path / "confusion_matrix.png")
-    plot_reliability(table, predictions, run.path / "reliability.png")
-
-
-def plot_reliability(table: Table[LabelSample], probabilities: NDArray[Any], path: Path) -> None:
-    """Draw the share of right answers over the probability that they were given with, in ten equal steps."""
-    truth = np.array([sample.class_id for sample in table.samples])
-    sure, right = probabilities.max(1), probabilities.argmax(1) == truth
-    step = np.minimum((sure * 10).astype(int), 9)
-    counts = np.bincount(step, minlength=10)
-    shares = np.bincount(step, weights=right, minlength=10) / np.maximum(counts, 1)
-    figure, axes = new_figure(1, 1, (6, 5))
-    axes[0, 0].bar((np.arange(10) + 0.5) / 10, shares, 0.09, label="right answers")
-    axes[0, 0].plot([0, 1], [0, 1], "k--", linewidth=1, label="as sure as right")
-    for position, (share, count) in enumerate(zip(shares, counts, strict=True)):
-        if count:
-            axes[0, 0].text((position + 0.5) / 10, share + 0.01, str(count), ha="center", fontsize=8)
-    axes[0, 0].set(xlabel="probability of the answer", ylabel="share", xlim=(0, 1), ylim=(0, 1.08))
-    axes[0, 0].legend(loc="upper left")
-    figure.savefig(path, dpi=100)
-
-
 def check(config: Any, table: Table[LabelSample]) -> None:
     """Nothing in a classifier's config speaks of classes but the data block, which the reader has checked."""
 
@@ -146,7 +112,5 @@ TASK = TrainingTask(
     parts=("cross_entropy", "accuracy"),
     numbers=("top1", "macro_f1", "negative_log_likelihood"),
     draw_target=draw_target,
-    draw_truth=draw_truth,
-    draw_measured=draw_measured,
     check=check,
 )

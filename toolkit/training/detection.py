@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import Tensor
 
 import ops
 from ops import Placement
-from toolkit.data.table import BoxSample, Sample, Table
+from toolkit.data.table import BoxSample, Table
 from toolkit.drawing import draw_detections
 from toolkit.evaluation.coco_metrics import (
     IOU_THRESHOLD,
@@ -20,14 +19,11 @@ from toolkit.evaluation.coco_metrics import (
     SCORE_THRESHOLD,
     Detections,
     evaluator,
-    precision_curves,
     summarise,
 )
 from toolkit.training.augment import Labelled, compose
 from toolkit.training.dataset import TrainingSet
 from toolkit.training.module import TaskModule
-from toolkit.training.plots import new_figure, plot_confusion
-from toolkit.training.run_folder import Run
 from toolkit.training.task import RGB, TrainingTask
 from zoo.yolox_loss import yolox_loss
 
@@ -111,35 +107,6 @@ def draw_target(image: RGB, target: Boxes, class_names: tuple[str, ...]) -> RGB:
     return draw_detections(image, target.boxes, labels, None, target.class_ids)
 
 
-def draw_truth(image: RGB, sample: Sample, class_names: tuple[str, ...]) -> RGB:
-    """The true boxes with their labels, crowds among them."""
-    assert isinstance(sample, BoxSample)
-    return draw_target(image, Boxes(sample.boxes, sample.class_ids), class_names)
-
-
-def draw_measured(run: Run, table: Table[BoxSample], detections: list[Detections], metrics: dict[str, Any]) -> None:
-    """Plot the confusion matrix at the shipped threshold, and precision over recall."""
-    point = metrics["operating_point"]
-    title = f"boxes at score {point['score_threshold']:g}, IoU 0.5"
-    plot_confusion(point["confusion_matrix"], point["confusion_labels"], title, run.path / "confusion_matrix.png")
-    plot_precision_recall(table, detections, run.path / "pr_curves.png")
-
-
-def plot_precision_recall(table: Table[BoxSample], detections: list[Detections], path: Path) -> None:
-    """Draw precision over recall at IoU 0.5, a curve a class, as COCO samples it."""
-    matched = evaluator(table, detections)
-    precision = precision_curves(matched)
-    figure, axes = new_figure(1, 1, (6, 5))
-    for class_id, name in enumerate(table.class_names):
-        curve = precision[:, class_id]
-        if (curve > -1).any():
-            axes[0, 0].plot(matched.params.recThrs, curve, label=f"{name} (AP50 {curve[curve > -1].mean():.3f})")
-    axes[0, 0].set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title="IoU 0.5")
-    axes[0, 0].grid(alpha=0.3)
-    axes[0, 0].legend(loc="lower left")
-    figure.savefig(path, dpi=100)
-
-
 def check(config: Any, table: Table[BoxSample]) -> None:
     """Nothing in a detector's config speaks of classes but the data block, which the reader has checked."""
 
@@ -150,7 +117,5 @@ TASK = TrainingTask(
     parts=("box", "objectness", "classes", "positives"),
     numbers=("AP", "AP50", "AP75", "AR100"),
     draw_target=draw_target,
-    draw_truth=draw_truth,
-    draw_measured=draw_measured,
     check=check,
 )

@@ -1,23 +1,12 @@
-"""The plots that several tasks draw, by matplotlib without pyplot, which keeps global state and wants a display."""
+"""The plot of a training's course."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-
-def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
-    """A matplotlib figure of ``size`` inches (width, height) and its axes [rows, columns]."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False)
+from toolkit.plotting import new_figure
 
 
 def plot_results(table: Path, path: Path, parts: Sequence[str], numbers: Sequence[str]) -> None:
@@ -41,26 +30,3 @@ def plot_results(table: Path, path: Path, parts: Sequence[str], numbers: Sequenc
     axes[0, 0].legend()
     axes[0, 1].legend()
     figure.savefig(path, dpi=100)
-
-
-def plot_confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], title: str, path: Path) -> None:
-    """Draw a confusion matrix with counts, coloured by row; long counts are shortened (12M)."""
-    matrix = np.asarray(counts)
-    figure, axes = new_figure(1, 1, (1.3 * len(labels) + 2.5, 1.1 * len(labels) + 1.5))
-    axis = axes[0, 0]
-    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(matrix):
-        colour = "white" if shares[row, column] > 0.5 else "black"
-        axis.text(column, row, _short(int(count)), ha="center", va="center", color=colour)
-    axis.set_xticks(range(len(labels)), labels, rotation=20, ha="right")
-    axis.set_yticks(range(len(labels)), labels)
-    axis.set(xlabel="predicted", ylabel="true", title=title)
-    figure.savefig(path, dpi=100)
-
-
-def _short(count: int) -> str:
-    for size, unit in ((10**6, "M"), (10**4, "k")):
-        if count >= size:
-            return f"{count / (10**6 if unit == 'M' else 10**3):.3g}{unit}"
-    return str(count)

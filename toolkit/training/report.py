@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,10 @@ from numpy.typing import NDArray
 from toolkit import images
 from toolkit.data.plots import plot_table
 from toolkit.data.table import Table
-from toolkit.evaluation.task import evaluation_task
+from toolkit.evaluation.cases import draw_cases, side_by_side
+from toolkit.evaluation.evaluate import Measured
+from toolkit.evaluation.report import draw_report, write_report
+from toolkit.evaluation.task import Case
 from toolkit.inference import load
 from toolkit.preprocess import Preprocessing
 from toolkit.training.dataset import TrainingSet
@@ -37,20 +39,19 @@ def draw_data(run: Run, table: Table[Any], training_set: TrainingSet[Any], task:
         images.write(run.path / f"augmented_{sheet}.jpg", _grid(tiles, COLUMNS))
 
 
-def draw_results(run: Run, table: Table[Any], task: TrainingTask) -> None:
-    """Write the plots of a finished run, and ``validation/`` with truth beside prediction."""
-    model = load(run.bundle, "cpu")
-    validation = table.subset("val")
-    metrics = json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))
+def draw_results(run: Run, measured: Measured, task: TrainingTask) -> None:
+    """Write the plots of a finished run, ``validation/`` with truth beside prediction, and ``evaluation/``."""
     plot_results(run.path / "results.csv", run.path / "results.png", task.parts, task.numbers)
-    task.draw_measured(run, validation, evaluation_task(model.spec.task).predict_all(model, validation), metrics)
+    model = load(run.bundle, "cpu")
+    report = draw_report(model, measured)
+    for plot in report.plots:
+        (run.path / f"{plot.name}.png").write_bytes(plot.png)
+    write_report(run.path / "evaluation", report)
+    first = [Case(index, "") for index in range(min(VALIDATION_SHOWN, len(measured.table)))]
     (run.path / "validation").mkdir(exist_ok=True)
-    for index, sample in enumerate(validation.samples[:VALIDATION_SHOWN]):
-        image = images.decode(sample.path)
-        truth = task.draw_truth(image, sample, table.class_names)
-        gap = np.full((image.shape[0], 6, 3), 255, np.uint8)
-        pair = np.concatenate([truth, gap, model.predict_one(sample.path).draw()], axis=1)
-        images.write(run.path / "validation" / f"{index:02d}_{Path(sample.name).stem}.jpg", pair)
+    for drawn in draw_cases(first, model, measured):
+        name = f"{drawn.case.index:02d}_{Path(drawn.name).stem}.jpg"
+        images.write(run.path / "validation" / name, side_by_side(drawn))
 
 
 def as_picture(pixels: NDArray[np.float32], preprocessing: Preprocessing) -> NDArray[np.uint8]:

@@ -12,17 +12,14 @@ import ops
 from ops import Placement
 from toolkit.config.registry import LOSSES, resolve
 from toolkit.data.mask_files import read_mask
-from toolkit.data.table import MaskSample, Sample, Table
+from toolkit.data.table import MaskSample, Table
 from toolkit.drawing import draw_segmentation
 from toolkit.errors import UserError, suggest
-from toolkit.evaluation.sections import number
 from toolkit.evaluation.segmentation_metrics import SegmentationCounts, measure_segmentation
 from toolkit.preprocess import Preprocessing
 from toolkit.segmentation_result import background_of
 from toolkit.training.dataset import PictureCache, TrainingSet
 from toolkit.training.module import TaskModule
-from toolkit.training.plots import new_figure, plot_confusion
-from toolkit.training.run_folder import Run
 from toolkit.training.task import RGB, TrainingTask
 
 Mask = NDArray[np.uint8]
@@ -100,30 +97,6 @@ def draw_target(image: RGB, target: Mask, class_names: tuple[str, ...]) -> RGB:
     return draw_segmentation(image, target, class_names, background=background_of(class_names))
 
 
-def draw_truth(image: RGB, sample: Sample, class_names: tuple[str, ...]) -> RGB:
-    """The true classes in their colours."""
-    assert isinstance(sample, MaskSample)
-    return draw_target(image, read_mask(sample), class_names)
-
-
-def draw_measured(run: Run, table: Table[MaskSample], predictions: Any, metrics: dict[str, Any]) -> None:
-    """Plot the confusion matrix of pixels and the Dice of every picture."""
-    title = f"pixels, mean Dice {number(metrics['mean_dice'])}"
-    plot_confusion(metrics["confusion_matrix"], metrics["confusion_labels"], title, run.path / "confusion_matrix.png")
-    matrices = np.stack(predictions.matrices)
-    hits = np.einsum("pcc->pc", matrices)
-    both = matrices.sum(1) + matrices.sum(2)
-    figure, axes = new_figure(1, 1, (6, 4.5))
-    for class_id, name in list(enumerate(table.class_names))[1:]:
-        there = both[:, class_id] > 0
-        dice = np.sort(2 * hits[there, class_id] / both[there, class_id])
-        axes[0, 0].plot(np.linspace(0, 1, len(dice)), dice, label=f"{name} ({len(dice)} pictures)")
-    axes[0, 0].set(title="Dice of each picture, sorted", xlabel="share of pictures", ylabel="Dice", ylim=(0, 1.02))
-    axes[0, 0].grid(alpha=0.3)
-    axes[0, 0].legend()
-    figure.savefig(run.path / "dice.png", dpi=100)
-
-
 def check(config: Any, table: Table[MaskSample]) -> None:
     """Class weights and regions must speak of the table's classes."""
     names = table.class_names
@@ -150,7 +123,5 @@ TASK = TrainingTask(
     parts=("pixels", "dice"),
     numbers=("mean_dice", "mean_iou", "pixel_accuracy"),
     draw_target=draw_target,
-    draw_truth=draw_truth,
-    draw_measured=draw_measured,
     check=check,
 )

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from toolkit.data.table import Sample, Table
+    from toolkit.data.table import Table
     from toolkit.training.dataset import TrainingSet
     from toolkit.training.module import TaskModule
-    from toolkit.training.run_folder import Run
 
 TASKS = {
     "detection": "toolkit.training.detection:TASK",
@@ -38,8 +37,6 @@ class TrainingTask:
         parts: what the loss is made of, as the module logs it under ``train/``.
         numbers: what validation measures, as the module logs it under ``val/``; the first chooses the best checkpoint.
         draw_target: draws a target into the picture that the network sees (uint8 [h, w, 3]).
-        draw_truth: draws a sample's labels into its picture.
-        draw_measured: plots of a finished run, from the predictions on the validation pictures and their metrics.
         check: raises ``UserError`` where the config does not fit the table's classes.
     """
 
@@ -48,8 +45,6 @@ class TrainingTask:
     parts: tuple[str, ...]
     numbers: tuple[str, ...]
     draw_target: Callable[[RGB, Any, tuple[str, ...]], RGB]
-    draw_truth: Callable[[RGB, Sample, tuple[str, ...]], RGB]
-    draw_measured: Callable[[Run, Table[Any], Any, dict[str, Any]], None]
     check: Callable[[Any, Table[Any]], None]
 
 

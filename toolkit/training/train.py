@@ -180,8 +180,7 @@ def _finish(run: Run, table: Table[Any], task: TrainingTask) -> Run:
     from toolkit.training import report
 
     log.info("exporting the best checkpoint")
-    export_run(run, table=table)
-    report.draw_results(run, table, task)
+    report.draw_results(run, export_run(run, table=table), task)
     log.info("bundle in %s", run.bundle)
     return run
 

@@ -54,7 +54,9 @@ def test_a_bundle_draws_the_split_that_its_training_drew(quick_runs: Runs, monke
     run = quick_runs("classification")
     trained = load_config(run / "config.yaml").config
     asked: list[Any] = []
-    monkeypatch.setattr("toolkit.data.load_table", lambda config, **_: asked.append(config) or load_table(trained))
+    monkeypatch.setattr(
+        "toolkit.evaluation.target.load_table", lambda config, **_: asked.append(config) or load_table(trained)
+    )
     evaluate_with(run / "bundle", [f"data.root={trained.data.root}"])  # type: ignore[union-attr]
     assert (asked[0].seed, asked[0].data) == (trained.seed, trained.data)
     assert trained.seed == 1  # not the default

@@ -14,7 +14,8 @@ from ops import Placement
 from toolkit.config import parse_config
 from toolkit.data import BoxSample, Table
 from toolkit.evaluation.coco_metrics import Detections
-from toolkit.training.detection import TASK, DetectionModule, DetectionSet, check, draw_truth
+from toolkit.evaluation.task import evaluation_task
+from toolkit.training.detection import TASK, DetectionModule, DetectionSet, check
 from toolkit.training.network import build_network, preprocessing_of
 
 NAMES = ("cat", "dog")
@@ -77,7 +78,7 @@ def test_crowds_are_drawn_but_not_learnt(tmp_path: Path) -> None:
     np.testing.assert_array_equal(target.class_ids, [0])
     np.testing.assert_allclose(target.boxes, [A], atol=1e-4)
     image = np.full((64, 96, 3), 90, np.uint8)
-    drawn = draw_truth(image, table.samples[0], NAMES)
+    drawn = evaluation_task("detection").draw_truth(image, table.samples[0], NAMES)
     assert (drawn[22:58, 50:90] != image[22:58, 50:90]).any()  # around the crowd
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from toolkit.config import parse_config
 from toolkit.data import BoxSample, LabelSample, MaskSample, Table
 from toolkit.preprocess import Preprocessing
-from toolkit.training.plots import plot_confusion, plot_results
+from toolkit.training.plots import plot_results
 from toolkit.training.report import as_picture, draw_data
 from toolkit.training.run_folder import Run
 from toolkit.training.task import TASKS, training_task
@@ -99,10 +99,3 @@ def test_results_of_a_run_without_validations_are_drawn(tmp_path: Path) -> None:
         writer.writerows([[1, 0.1, 3, 1, ""], [2, 0.05, 2, 0.5, ""]])
     plot_results(table, tmp_path / "results.png", ["part"], ["number"])
     assert Image.open(tmp_path / "results.png").size == (1300, 400)
-
-
-def test_a_confusion_matrix_takes_counts_of_pixels(tmp_path: Path) -> None:
-    plot_confusion(
-        [[12_345_678, 0], [15_000, 7]], ["background", "a long name of a class"], "pixels", tmp_path / "c.png"
-    )
-    assert np.asarray(Image.open(tmp_path / "c.png").convert("RGB")).std() > 5

@@ -18,17 +18,14 @@ from toolkit.config import parse_config
 from toolkit.data import MaskSample, Table, load_table
 from toolkit.data.mask_files import read_mask
 from toolkit.errors import UserError
-from toolkit.evaluation.segmentation_metrics import SegmentationCounts, measure_segmentation
 from toolkit.preprocess import Preprocessing, middle
 from toolkit.training.network import preprocessing_of
-from toolkit.training.run_folder import Run
 from toolkit.training.segmentation import (
     IGNORED,
     TASK,
     SegmentationModule,
     SegmentationSet,
     check,
-    draw_measured,
     labelled_part,
     place_mask,
 )
@@ -277,16 +274,6 @@ def test_validation_numbers(
     numbers = module.numbers([said])
     assert numbers == pytest.approx({"mean_dice": mean_dice, "mean_iou": mean_iou, "pixel_accuracy": pixel_accuracy})
     assert tuple(numbers) == TASK.numbers
-
-
-def test_plots_of_pictures_that_show_nothing(tmp_path: Path) -> None:
-    """Neither true nor said: there is no Dice, and no reason to fail at the end of a training."""
-    counts = SegmentationCounts(3)
-    counts.add(spotted(), spotted())
-    metrics = measure_segmentation(counts, NAMES)
-    assert metrics["mean_dice"] is None
-    draw_measured(Run(tmp_path), Table(NAMES, ()), counts, metrics)
-    assert {path.name for path in tmp_path.iterdir()} == {"confusion_matrix.png", "dice.png"}
 
 
 @pytest.mark.parametrize("stride", [1, 4])

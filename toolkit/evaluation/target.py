@@ -1,0 +1,113 @@
+"""What a run or bundle is measured on: the data that it was trained with, a config's, or anybody's labelled folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.bundle_spec import BundleSpec
+from toolkit.config.load import load_config, parse_config
+from toolkit.config.yaml_text import dump
+from toolkit.data.fault_log import shown
+from toolkit.data.folder_config import folder_config
+from toolkit.data.open_set import open_set
+from toolkit.data.recognise import LAYOUT, recognise
+from toolkit.data.relabel import relabelled
+from toolkit.data.table import Progress, Table, load_table
+from toolkit.errors import UserError
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The labelled pictures of ``split``; ``told`` says where they are and how they were read."""
+
+    table: Table[Any]
+    split: str
+    told: str
+
+
+def own_subject(
+    target: str, spec: BundleSpec, overrides: Sequence[str], split: str, progress: Progress | None
+) -> Subject:
+    """The data that a run or bundle was trained with, changed by ``overrides``."""
+    config = _own_config(target, spec, overrides)
+    return _subject(load_table(config, progress=progress), split, _read_as(config.data))
+
+
+def config_subject(config: str | Path, overrides: Sequence[str], split: str, progress: Progress | None) -> Subject:
+    """The data of a config."""
+    loaded = load_config(config, overrides).config
+    return _subject(load_table(loaded, progress=progress), split, f"{_read_as(loaded.data)}, by {config}")
+
+
+def folder_subject(
+    folder: Path,
+    spec: BundleSpec,
+    overrides: Sequence[str],
+    split: str | None,
+    class_map: Mapping[str, str],
+    progress: Progress | None,
+) -> Subject:
+    """A folder whose format is told by what lies in it, or by ``overrides`` of its data block.
+
+    Without ``split`` it is val, or test, where the folder tells splits, and else all pictures. Raises ``UserError`` for
+    a folder that cannot be read in one way alone, and for classes that are not the model's.
+    """
+    given = {key.removeprefix("data."): value for key, _, value in (text.partition("=") for text in overrides)}
+    block = recognise(folder, spec.task, spec.labels, known=spec.provenance.data, given=given)
+    config = folder_config(folder, spec.task, block, overrides)
+    table = relabelled(open_set(config, progress=progress, whole=True), spec.labels, class_map)
+    splits = {sample.split for sample in table.samples}
+    split = split or next((name for name in ("val", "test") if name in splits), ALL)
+    return _subject(table, split, _read_as(config.data))
+
+
+def _subject(table: Table[Any], split: str, told: str) -> Subject:
+    return Subject(table if split == ALL else table.subset(split), split, told)
+
+
+def _read_as(data: Any) -> str:
+    """Such as ``photos, read as coco (annotations: annotations.json, images: images)``."""
+    root = getattr(data, "root", None)
+    parts = [f"{key}: {value}" for key in LAYOUT if key != "mask_columns" and (value := getattr(data, key, None))]
+    splits = [f"splits: {shown(data.splits)}"] if getattr(data, "splits", None) else []
+    listed = f" ({', '.join([*parts, *splits])})" if parts or splits else ""
+    return f"{shown(root) if root else 'drawn pictures'}, read as {data.format}{listed}"
+
+
+def _own_config(target: str, spec: BundleSpec, overrides: Sequence[str]) -> Any:
+    """The config that a run or bundle was trained with. A bundle carries no paths, so its root must be given."""
+    from toolkit.training.run_folder import is_run, open_run
+
+    if is_run(target):
+        return open_run(target).config(tuple(overrides)).config
+    data: Mapping[str, Any] = spec.provenance.data
+    if not data:
+        raise UserError(
+            f"{target}: this bundle does not say how its data was read; give labelled pictures with --data FOLDER,"
+            " or a config with --config FILE"
+        )
+    given = {override.split("=", 1)[0] for override in overrides}
+    located = [key for key in ("root", "splits", "extra") if data.get(key)]
+    missing = [f"data.{key}" for key in located if f"data.{key}" not in given]
+    if missing:
+        raise UserError(
+            f"{target}: say where the labelled pictures are: {' '.join(f'{key}=...' for key in missing)}"
+            f" (trained on {', '.join(str(data[key]) for key in located)}); --data FOLDER measures on any others"
+        )
+    trained: Mapping[str, Any] = spec.provenance.config
+    model = trained.get("model", {"name": spec.network.architecture})
+    config: dict[str, Any] = {
+        "name": spec.name,
+        "task": spec.task,
+        "data": dict(data),
+        "model": {**model, "init": None},
+    }
+    config["seed"] = spec.provenance.seed or 0  # it draws the split where the data set brings none
+    if "classes" in data:  # drawn shapes have always the same
+        config["data"]["classes"] = list(spec.labels)
+    return parse_config(dump(config), name=f"{target} (bundle)", overrides=overrides).config
