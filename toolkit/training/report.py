@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit import images
+from toolkit.data.fault_log import shown
 from toolkit.data.plots import plot_table
 from toolkit.data.table import Table
 from toolkit.evaluation.cases import draw_cases, side_by_side
@@ -43,7 +44,7 @@ def draw_results(run: Run, measured: Measured, task: TrainingTask) -> None:
     """Write the plots of a finished run, ``validation/`` with truth beside prediction, and ``evaluation/``."""
     plot_results(run.path / "results.csv", run.path / "results.png", task.parts, task.numbers)
     model = load(run.bundle, "cpu")
-    report = draw_report(model, measured)
+    report = draw_report(model, measured, {"run": shown(run.path)})
     for plot in report.plots:
         (run.path / f"{plot.name}.png").write_bytes(plot.png)
     write_report(run.path / "evaluation", report)
