@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, WeightAveraging
 from torch import Tensor
+
+from toolkit.training.checkpoint_io import write_whole
 
 
 def ramped_average(decay: float) -> Any:
@@ -79,12 +82,18 @@ class ResultsTable(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = self._began = time.perf_counter()
-        rows: list[list[str]] = []
+        self._rows: list[Sequence[str]] = [self.columns]
         if trainer.current_epoch and self.path.is_file():
             with self.path.open(newline="", encoding="utf-8") as file:
-                rows = [row for row in list(csv.reader(file))[1:] if row and int(row[0]) <= trainer.current_epoch]
-        with self.path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([self.columns, *rows])
+                self._rows += [
+                    row for row in list(csv.reader(file))[1:] if row and int(row[0]) <= trainer.current_epoch
+                ]
+        self._write()
+
+    def _write(self) -> None:
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows(self._rows)
+        write_whole(self.path, text.getvalue().encode())
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._began = time.perf_counter()
@@ -114,8 +123,8 @@ class ResultsTable(Callback):
         if epoch % (trainer.check_val_every_n_epoch or 1) == 0:
             metrics = trainer.callback_metrics
             values |= {name: float(metrics[name]) for name in self.columns if name in metrics}
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow(f"{values[c]:.6g}" if c in values else "" for c in self.columns)
+        self._rows.append([f"{values[c]:.6g}" if c in values else "" for c in self.columns])
+        self._write()
         if trainer.logger is not None:
             trainer.logger.log_metrics(losses, trainer.global_step)
         shown = [f"{name.split('/')[1].replace('_', ' ')} {values[name]:.4f}" for name in self.told if name in values]

@@ -12,7 +12,6 @@ import itertools
 import logging
 import math
 import os
-import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,9 +24,11 @@ from toolkit.data.table import Progress, Table, load_table
 from toolkit.errors import UserError
 from toolkit.training.network import build_network, preprocessing_of
 from toolkit.training.run_folder import LAST, Run, create_run, write_json
+from toolkit.training.run_log import log_to
 from toolkit.training.task import TrainingTask, training_task
 
 if TYPE_CHECKING:
+    from toolkit.training.checkpoint_io import CheckpointFiles
     from toolkit.training.resume import Resumed
 
 log = logging.getLogger("toolkit")
@@ -86,6 +87,8 @@ def _train(
     import numba
     import torch
 
+    from toolkit.training.checkpoint_io import CheckpointFiles
+    from toolkit.training.faults import told
     from toolkit.training.record import recorded
     from toolkit.training.resume import check_pictures, environment_changes, only_trainer, resume_point
 
@@ -98,7 +101,9 @@ def _train(
         if point:
             check_pictures(run, table)
             changes = environment_changes(run, config.train.threads or torch.get_num_threads())
-        held.enter_context(_log_to(run.path / "train.log"))
+        files = CheckpointFiles(run, point.step if point else None)
+        held.enter_context(log_to(run.path / "train.log"))
+        held.enter_context(told(files))
         held.enter_context(recorded(run, config, table))
         log.info("run directory %s", run)
         if point:
@@ -111,7 +116,7 @@ def _train(
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
             numba.set_num_threads(min(config.train.threads, numba.get_num_threads()))
-        _fit(config, table, task, run, bar, point)
+        _fit(config, table, task, files, bar, point)
         return _finish(run, table, task)
 
 
@@ -124,7 +129,12 @@ def _tell_data(run: Run, table: Table[Any]) -> None:
 
 
 def _fit(
-    config: CommonConfig, table: Table[Any], task: TrainingTask, run: Run, bar: bool, point: Resumed | None
+    config: CommonConfig,
+    table: Table[Any],
+    task: TrainingTask,
+    files: CheckpointFiles,
+    bar: bool,
+    point: Resumed | None,
 ) -> None:
     import torch
 
@@ -133,7 +143,7 @@ def _fit(
     from toolkit.training.loader import training_loader, validation_loader
     from toolkit.training.trainer import make_trainer
 
-    preprocessing = preprocessing_of(config)
+    run, preprocessing = files.run, preprocessing_of(config)
     training_set = task.training_set(table.subset("train"), config, preprocessing)
     validation = table.subset("val")
     network = build_network(config.model, len(table.class_names)).to(memory_format=torch.channels_last)
@@ -146,7 +156,7 @@ def _fit(
     steps = math.ceil(len(loader) / config.train.accumulate) * config.train.epochs
     module = task.module(network, config, training_set.table, validation, total_steps=steps)
     checks = ValidationSet(validation, preprocessing, config.data.cache_mb)
-    trainer = make_trainer(config, task, run, log.info, bar=bar, step=point.step if point else None)
+    trainer = make_trainer(config, task, files, log.info, bar=bar, step=point.step if point else None)
     try:
         trainer.fit(
             module,
@@ -222,27 +232,3 @@ def _keep_memory() -> None:
 
 # From malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
-
-
-class _log_to:  # noqa: N801  # reads as a verb in `with`
-    """Send the toolkit's log to a file and to standard error while a training runs."""
-
-    def __init__(self, path: Path) -> None:
-        stamped = logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
-        self._handlers: list[logging.Handler] = [logging.FileHandler(path, encoding="utf-8")]
-        if not any(isinstance(h, logging.StreamHandler) for h in log.handlers):
-            self._handlers.append(logging.StreamHandler(sys.stderr))
-        for handler in self._handlers:
-            handler.setFormatter(stamped)
-
-    def __enter__(self) -> None:
-        self._level = log.level
-        log.setLevel(logging.INFO)
-        for handler in self._handlers:
-            log.addHandler(handler)
-
-    def __exit__(self, *_: object) -> None:
-        log.setLevel(self._level)
-        for handler in self._handlers:
-            log.removeHandler(handler)
-            handler.close()

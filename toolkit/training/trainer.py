@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from toolkit.config.schema import CommonConfig
 from toolkit.training.callbacks import MovingAverage, ResultsTable
+from toolkit.training.checkpoint_io import CheckpointFiles
 from toolkit.training.resume import BestPoint, ResumePoint, SeedEachStep
 from toolkit.training.run_folder import LAST, Run
 from toolkit.training.task import TrainingTask
@@ -20,7 +21,7 @@ Say = Callable[[str], None]
 
 
 def make_trainer(
-    config: CommonConfig, task: TrainingTask, run: Run, say: Say, *, bar: bool, step: int | None = None
+    config: CommonConfig, task: TrainingTask, files: CheckpointFiles, say: Say, *, bar: bool, step: int | None = None
 ) -> Any:
     """Return the trainer of a run; logs after ``step``, where a run is resumed, are cut off."""
     settings = config.train
@@ -34,8 +35,9 @@ def make_trainer(
         gradient_clip_val=settings.clip_norm,
         check_val_every_n_epoch=_validate_every(config),
         num_sanity_val_steps=0,
-        callbacks=_callbacks(config, task, run, say, bar),
-        logger=TensorBoardLogger(run.path, name="", version="tensorboard", purge_step=step),
+        callbacks=_callbacks(config, task, files.run, say, bar),
+        plugins=[files],
+        logger=TensorBoardLogger(files.run.path, name="", version="tensorboard", purge_step=step),
         enable_progress_bar=bar,
         enable_model_summary=False,
         use_distributed_sampler=False,

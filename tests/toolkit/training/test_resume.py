@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import fcntl
 import json
 import shutil
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from same_runs import same_end
 
 from toolkit.api import resume_from, train_from
 from toolkit.errors import UserError
@@ -27,7 +26,6 @@ CHANCE = {
     "classification": ["model.dropout=0.2", "train.epochs=2", "train.validate_every=1"],
     "segmentation": ["train.accumulate=2", "train.epochs=3", "train.validate_every=2"],
 }
-TIMES = ("seconds", "pictures_per_second")
 
 
 class Died(Exception):
@@ -38,33 +36,6 @@ class Died(Exception):
 def without_export(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainings end with their checkpoints, which saves the seconds of an export."""
     monkeypatch.setattr("toolkit.training.train._finish", lambda run, *_: run)
-
-
-def flat(value: Any, name: str = "") -> dict[str, Any]:
-    """The leaves of a checkpoint by their path."""
-    if isinstance(value, dict):
-        return {k: v for key, part in value.items() for k, v in flat(part, f"{name}.{key}").items()}
-    if isinstance(value, list | tuple):
-        return {k: v for key, part in enumerate(value) for k, v in flat(part, f"{name}.{key}").items()}
-    return {name: value}
-
-
-def same_end(a: Path, b: Path) -> None:
-    for name in ("last", "best"):
-        ends = []
-        for run in (a, b):
-            state = torch.load(run / f"checkpoints/{name}.ckpt", map_location="cpu", weights_only=True)
-            ends.append(flat({key: state[key] for key in state if key not in ("callbacks", "loops")}))
-        assert ends[0].keys() == ends[1].keys()
-        for key, value in ends[0].items():
-            equal = torch.equal(value, ends[1][key]) if isinstance(value, torch.Tensor) else value == ends[1][key]
-            assert equal, key
-    assert rows(a) == rows(b)
-
-
-def rows(run: Path) -> list[dict[str, str]]:
-    with (run / "results.csv").open(newline="", encoding="utf-8") as file:
-        return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
 
 
 @pytest.mark.parametrize(
