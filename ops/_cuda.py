@@ -8,6 +8,7 @@ of no use without a GPU. One explicit signature a twin, so that it can be compil
 from __future__ import annotations
 
 import inspect
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ SIMULATED = bool(config.ENABLE_CUDASIM)  # type: ignore[attr-defined]
 # that fewer blocks do as well. So many keep the largest card busy; the simulator starts a Python thread for each of
 # theirs.
 _MOST_BLOCKS = (3, 2, 2) if SIMULATED else (2**20, 65535, 65535)
+# numba warns of fewer, at every size anew; on a GPU the blocks that find nothing to do cost nothing.
+_FEWEST_BLOCKS = 1 if SIMULATED else 128
 
 
 def numba_cuda() -> Any:
@@ -75,15 +78,20 @@ class CudaKernel:
                 self._compiled[capability] = self._compile()
         return self._compiled[capability]
 
-    def _compile(self) -> Any:
+    def dispatcher(self) -> Any:
+        """Return numba's object that will compile it, with our stamp on its cache."""
         module = numba_cuda()
         self._bind(module)
         options = {"cache": True, "fastmath": False}
         if "lto" in inspect.signature(module.jit).parameters:
             options["lto"] = False  # the link would contract a * b + c again
-        dispatcher = module.jit(**options)(self.function)
+        dispatcher = module.jit(self.function, **options)
         stamp_with_sources(dispatcher)
-        with _uncontracted(module):
+        return dispatcher
+
+    def _compile(self) -> Any:
+        dispatcher = self.dispatcher()
+        with _uncontracted(numba_cuda()):
             dispatcher.compile(_argument_types(self.signature))
         dispatcher.disable_compile()
         # The one version takes what memory checked: no types to find out at each launch.
@@ -116,7 +124,8 @@ class CudaKernel:
         if min(sizes) <= 0:
             return
         blocks = (-(-size // threads) for size, threads in zip(sizes, self.block, strict=True))
-        grid = tuple(map(min, blocks, _MOST_BLOCKS))
+        first, *rest = map(min, blocks, _MOST_BLOCKS)
+        grid = max(first, -(-_FEWEST_BLOCKS // math.prod(rest))), *rest
         self.compile()[grid, self.block, stream](*arguments)
 
 

@@ -108,6 +108,8 @@ _SUMMERS = 128
 @cuda_kernel("void(int64[::1], int64[::1])", block=_SUMMERS)
 def _sum_before(counts, total):  # type: ignore[no-untyped-def]
     """Replace each count by the sum of those before it. One block: a thread adds its part, then all add their sums."""
+    if cuda.blockIdx.x > 0:
+        return
     sums = cuda.shared.array(_SUMMERS, np.int64)
     thread = cuda.threadIdx.x
     part = (counts.size + _SUMMERS - 1) // _SUMMERS

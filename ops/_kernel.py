@@ -18,7 +18,6 @@ from types import CodeType
 from typing import Any, ClassVar
 
 import numba
-from numba.core.caching import NullCache
 from numba.core.dispatcher import Dispatcher
 
 _forked = False
@@ -111,7 +110,7 @@ def stamp_with_sources(dispatcher: Any) -> None:
     operator's edit makes a kernel compile anew.
     """
     for each in (dispatcher, *helpers_of(dispatcher.py_func)):
-        if not isinstance(each._cache, NullCache):
+        if hasattr(each._cache, "_cache_file"):  # a helper may have no cache of its own
             each._cache._cache_file._source_stamp = source_stamp(Path(each.py_func.__code__.co_filename))
 
 

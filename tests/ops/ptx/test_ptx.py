@@ -11,12 +11,14 @@ import math
 import pkgutil
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 import ops
 from ops._cuda import CudaKernel
+from ops._kernel import source_stamp
 
 CAPABILITIES = [(7, 5), (9, 0)]
 
@@ -54,6 +56,15 @@ def test_no_contraction(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "mul.rn.f64" in text
     assert "add.rn.f64" in text
     assert "fma" not in text
+
+
+def test_the_cache_is_stamped_with_the_sources() -> None:
+    """numba-cuda keeps compiled twins as numba keeps kernels; what a cached one is made of must be seen there too."""
+    kernel = next(kernel for kernel in CudaKernel.registry if kernel.name == "ops.nms._overlap_twin")
+    dispatcher = kernel.dispatcher()
+    path = Path(kernel.function.__code__.co_filename)
+    assert dispatcher._cache._cache_file._source_stamp == source_stamp(path)
+    assert dispatcher.targetoptions["lto"] is False
 
 
 def _multiply_and_add(out, x):  # type: ignore[no-untyped-def]
