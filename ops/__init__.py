@@ -12,6 +12,7 @@ from ops.batch_norm_silu import batch_norm_silu, batch_norm_silu_backward
 from ops.box_iou import box_iou
 from ops.channel_statistics import channel_statistics
 from ops.coco_accumulate import CocoCurves, coco_accumulate
+from ops.coco_average_precision import coco_average_precision
 from ops.coco_match import coco_match
 from ops.coco_stream import CocoStream
 from ops.confusion_matrix import confusion_matrix
@@ -41,6 +42,7 @@ __all__ = [
     "box_iou",
     "channel_statistics",
     "coco_accumulate",
+    "coco_average_precision",
     "coco_match",
     "confusion_matrix",
     "decode_detections",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ops._check import host_array
 from ops._coco_rank import Ranked, rank
 
 # A mask of matches has one bit for each pair of IoU threshold and area range.
@@ -136,6 +137,30 @@ class CocoMatches:
             pictures=shifted("pictures"),
             truth_pictures=shifted("truth_pictures"),
             **{name: rows(name) for name in plain},
+        )
+
+    def part(self, pictures: Any) -> CocoMatches:
+        """Those pictures (int64 [n], each at most once) alone, numbered anew in that order, as if matched alone."""
+        chosen = host_array(pictures, "pictures", np.int64, ("n",))
+        if chosen.size and (chosen.min() < 0 or chosen.max() >= self.picture_count):
+            raise ValueError(f"pictures: expected 0..{self.picture_count - 1}, got {chosen.min()}..{chosen.max()}")
+        place = np.full(self.picture_count, -1, np.int32)
+        place[chosen] = np.arange(len(chosen))
+        if (place >= 0).sum() < len(chosen):
+            raise ValueError(f"pictures: expected each at most once, got {len(chosen)} numbers of fewer pictures")
+
+        def rows(places: NDArray[np.int32]) -> NDArray[np.intp]:
+            here = np.flatnonzero(places >= 0)
+            return here[np.argsort(places[here], kind="stable")]
+
+        found, true = rows(place[self.pictures]), rows(place[self.truth_pictures])
+        return replace(
+            self,
+            picture_count=len(chosen),
+            **{name: getattr(self, name)[found] for name in ("scores", "class_ids", "ranks", "hits", "ignored")},
+            **{name: getattr(self, name)[true] for name in ("truth_class_ids", "truth_counts")},
+            pictures=place[self.pictures[found]],
+            truth_pictures=place[self.truth_pictures[true]],
         )
 
     @cached_property

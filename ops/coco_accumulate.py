@@ -4,82 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from ops._check import host_array
-from ops._coco import CocoMatches
+from ops._coco import CocoMatches, CocoProtocol
 from ops._coco_rank import frozen
+from ops._coco_walk import recall_steps, repeat_rows, walk
 from ops._kernel import kernel
 from ops._lanes import in_lanes, lanes_for, share
-from ops._stable_sort import merge_sort
 
 _compiled = njit(nogil=True, error_model="numpy")
-
-_TINY = np.spacing(1)  # pycocotools adds it to every denominator
-
-
-@_compiled
-def _recall_steps(positives, recalls, first, last):  # type: ignore[no-untyped-def]
-    """``first[r]``: how many hits reach recall r. ``last[n]``: the last recall that n hits reach, -1 for none."""
-    n = 0
-    for r in range(recalls.size):
-        while n <= positives and n / positives < recalls[r]:
-            last[n] = r - 1
-            n += 1
-        first[r] = n
-    for rest in range(n, positives + 1):
-        last[rest] = recalls.size - 1
-
-
-@_compiled
-def _walk(  # type: ignore[no-untyped-def]
-    rows, start, stop, scores, ranks, hits, ignored, areas, limits, each, thresholds, last, found, misses, late,
-    best, at,
-):  # fmt: skip
-    """Count the detections of one class, best first, and note precision where an object is found.
-
-    Flat: ``found`` and ``late`` (misses at some thresholds only) int64 [A, M, T] and ``misses`` [A, M]; ``best`` and
-    ``at`` float64 [T, R, A, M], the greatest precision from one recall up to the next, and the score at the first.
-    """
-    every, one = np.uint64(2**64 - 1) >> np.uint64(64 - thresholds), np.uint64(1)
-    wide = areas.size * limits.size
-    recalls = best.size // (thresholds * wide)
-    for s in range(start, stop):
-        i = rows[s] if rows.size else s
-        least = limits.size
-        while least > 0 and ranks[i] < limits[least - 1]:
-            least -= 1
-        for a in range(areas.size):
-            shift, word = np.uint64(areas[a] % each * thresholds), areas[a] // each
-            hit, skip = (hits[i, word] >> shift) & every, (ignored[i, word] >> shift) & every
-            if skip == every:
-                continue
-            if hit | skip == 0:
-                for m in range(a * limits.size + least, (a + 1) * limits.size):
-                    misses[m] += 1
-                continue
-            miss = every & ~(hit | skip)
-            for m in range(a * limits.size + least, (a + 1) * limits.size):
-                if miss:
-                    for t in range(thresholds):
-                        late[m * thresholds + t] += (miss >> np.uint64(t)) & one
-                rest, t = hit, 0
-                while rest:
-                    if rest & one:
-                        n = found[m * thresholds + t] + 1
-                        found[m * thresholds + t] = n
-                        step = last[a, n]
-                        if step >= 0:
-                            wrong = np.float64(misses[m] + late[m * thresholds + t])
-                            place = (t * recalls + step) * wide + m
-                            best[place] = max(best[place], n / (wrong + n + _TINY))
-                            if step != last[a, n - 1]:
-                                at[place] = scores[i]
-                    rest, t = rest >> one, t + 1
 
 
 @_compiled
@@ -134,51 +72,28 @@ def _curves(  # type: ignore[no-untyped-def]
         any_found = offsets[k] < offsets[k + 1]
         for a in range(areas.size):
             if positives[k, a]:
-                _recall_steps(positives[k, a], recalls, first[a], last[a])
+                recall_steps(positives[k, a], recalls, first[a], last[a])
                 if any_found and last[a, 0] >= 0:  # recall 0 is reached by the first detection of all
                     top = rows[offsets[k]] if rows.size else offsets[k]
                     for t in range(thresholds):
                         for m in range(limits.size):
                             at[(t * recalls.size + last[a, 0]) * wide + a * limits.size + m] = scores[top]
-        _walk(rows, offsets[k], offsets[k + 1], scores, ranks, hits, ignored, areas, limits, each, thresholds, last,
+        walk(rows, offsets[k], offsets[k + 1], scores, ranks, hits, ignored, areas, limits, each, thresholds, last,
               found, misses, late, best, at)  # fmt: skip
         _write(k, any_found, positives, first, last, found, best, at, reached, precision, recall, score_at)
 
 
-@_compiled
-def _any_hit(start, stop, hits):  # type: ignore[no-untyped-def]
-    for i in range(start, stop):
-        for w in range(hits.shape[1]):
-            if hits[i, w]:
-                return True
-    return False
-
-
-@kernel(f"Tuple((int32[::1], int64[::1]))({_INTS}, {_FLOATS}, {_ROWS}, {_MASKS}, {_INTS}, {_INTS}, {_INTS})")
-def _draw(offsets, scores, pictures, hits, times, begins, positions):  # type: ignore[no-untyped-def]
-    """Repeat each row as often as its picture was drawn. Rows of one score go in the order of the draws, which only
-    matters where one of them is a hit."""
+@kernel(f"Tuple((int32[::1], int64[::1]))({_INTS}, {_FLOATS}, {_ROWS}, {_INTS})")
+def _repeat(offsets, scores, pictures, times):  # type: ignore[no-untyped-def]
+    """The rows of each class as often as their pictures count, and where each class begins."""
     total = 0
     for picture in pictures:
         total += times[picture]
-    rows, bounds = np.empty(total, np.int32), np.zeros(offsets.size, np.int64)
-    keys, spare, spare_keys = np.empty(total, np.uint64), np.empty(total, np.int32), np.empty(total, np.uint64)
-    n = 0
+    rows, starts = np.empty(total, np.int32), np.zeros(offsets.size, np.int64)
     for k in range(offsets.size - 1):
-        start = offsets[k]
-        while start < offsets[k + 1]:
-            end, begin = start + 1, n
-            while end < offsets[k + 1] and not scores[end] < scores[start]:
-                end += 1
-            for i in range(start, end):
-                for j in range(begins[pictures[i]], begins[pictures[i]] + times[pictures[i]]):
-                    rows[n], keys[n] = i, positions[j]
-                    n += 1
-            if end - start > 1 and _any_hit(start, end, hits):
-                merge_sort(keys, rows, begin, n, spare_keys, spare)
-            start = end
-        bounds[k + 1] = n
-    return rows, bounds
+        n = repeat_rows(offsets[k], offsets[k + 1], scores, pictures, times, rows[starts[k] :])
+        starts[k + 1] = starts[k] + n
+    return rows, starts
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,10 +132,12 @@ def _mean(values: NDArray[np.float64]) -> float:
     return float(known.mean()) if known.size else -1.0
 
 
-def _choice(chosen: Sequence[str] | None, names: tuple[str, ...]) -> NDArray[np.int64]:
+def area_numbers(protocol: CocoProtocol, chosen: Sequence[str] | None) -> NDArray[np.int64]:
+    """The places of some area ranges among those of the protocol; ``None``: of all."""
+    names = tuple(protocol.area_ranges)
     wanted = names if chosen is None else tuple(chosen)
     if not wanted or not set(wanted) <= set(names):
-        raise ValueError(f"areas: expected some of {', '.join(names)}, got {chosen!r}")
+        raise ValueError(f"areas: expected some of {', '.join(names)}, got {', '.join(wanted) or 'none'}")
     return np.array([names.index(name) for name in wanted], np.int64)
 
 
@@ -233,36 +150,20 @@ def _limits(chosen: Sequence[int] | None, matched: Sequence[int]) -> NDArray[np.
     return limits
 
 
-class _Draws(NamedTuple):
-    """How often each picture was drawn (int64 [I]), and at which places: from ``begins`` on in ``positions``."""
-
-    times: NDArray[np.int64]
-    begins: NDArray[np.int64]
-    positions: NDArray[np.int64]
-
-
-def _draws(pictures: Any, count: int) -> _Draws:
-    drawn = host_array(pictures, "pictures", np.int64, ("n",))
-    if drawn.size and (drawn.min() < 0 or drawn.max() >= count):
-        raise ValueError(f"pictures: expected 0..{count - 1}, got {drawn.min()}..{drawn.max()}")
-    times = np.bincount(drawn, minlength=count)
-    return _Draws(times, np.cumsum(times) - times, np.argsort(drawn, kind="stable"))
-
-
-def _positives(matches: CocoMatches, areas: NDArray[np.int64], draws: _Draws | None) -> NDArray[np.int64]:
+def _positives(matches: CocoMatches, areas: NDArray[np.int64], weights: NDArray[np.int64] | None) -> NDArray[np.int64]:
     """int64 [K, A]: how many objects of each class are to be found in each area range."""
     counts = matches.truth_counts[:, areas].astype(np.int64)
-    if draws is not None:
-        counts *= draws.times[matches.truth_pictures][:, None]
-    positives = np.zeros((matches.classes, len(areas)), np.int64)
-    np.add.at(positives, matches.truth_class_ids, counts)
-    return positives
+    if weights is not None:
+        counts *= weights[matches.truth_pictures][:, None]
+    total = np.zeros((matches.classes, len(areas)), np.int64)
+    np.add.at(total, matches.truth_class_ids, counts)
+    return total
 
 
 def coco_accumulate(
     matches: CocoMatches,
     *,
-    pictures: Any = None,
+    weights: Any = None,
     areas: Sequence[str] | None = None,
     max_detections: Sequence[int] | None = None,
 ) -> CocoCurves:
@@ -270,29 +171,29 @@ def coco_accumulate(
 
     Args:
         matches: of `coco_match`, or several of them joined.
-        pictures: int64 [n], the pictures to take, in this order; one may come several times (a bootstrap round) or
-            not at all (a part of the data). ``None``: each once.
+        weights: int64 [P], how often each picture counts, as if it stood in the set so often; 0 leaves it out.
+            ``None``: each once.
         areas: names of the area ranges to take; ``None``: all that were matched.
         max_detections: rising numbers of detections of a picture and class to take; ``None``: those of the protocol.
 
     Returns:
         `CocoCurves`. Equal scores go by the order of pictures, then by rank. The rows are sorted by score at the first
-        call and not again: a bootstrap round costs one walk over them. No CUDA twin (see `coco_match`).
+        call and not again. No CUDA twin (see `coco_match`).
         Source: the COCO API. Cost O(N) after sorting: precision is computed only where an object is found, as it has
-        its maxima there.
+        its maxima there. For many weights and AP alone see `coco_average_precision`.
     """
     protocol, ranked = matches.protocol, matches.ranked
     names = tuple(protocol.area_ranges)
-    chosen, limits = _choice(areas, names), _limits(max_detections, protocol.max_detections)
-    rows, offsets, draws = np.empty(0, np.int32), ranked.offsets, None
-    if pictures is not None:
-        draws = _draws(pictures, matches.picture_count)
-        rows, offsets = _draw(offsets, ranked.scores, ranked.pictures, ranked.hits, *draws)
+    chosen, limits = area_numbers(protocol, areas), _limits(max_detections, protocol.max_detections)
+    rows, offsets, times = np.empty(0, np.int32), ranked.offsets, None
+    if weights is not None:
+        times = check_weights(weights, (matches.picture_count,))
+        rows, offsets = _repeat(offsets, ranked.scores, ranked.pictures, times)
     recalls, thresholds = np.array(protocol.recall_thresholds, np.float64), len(protocol.iou_thresholds)
     shape = (thresholds, len(recalls), matches.classes, len(chosen), len(limits))
     precision, at, recall = np.empty(shape), np.empty(shape), np.empty((thresholds, *shape[2:]))
     lanes = lanes_for(int(offsets[-1]))
-    in_lanes(_curves, lanes, *share(np.diff(offsets), lanes), rows, offsets, _positives(matches, chosen, draws),
+    in_lanes(_curves, lanes, *share(np.diff(offsets), lanes), rows, offsets, _positives(matches, chosen, times),
              ranked.scores, ranked.ranks, ranked.hits, ranked.ignored, recalls, chosen, limits, protocol.shape[0],
              thresholds, precision, recall, at)  # fmt: skip
     return CocoCurves(
@@ -303,3 +204,11 @@ def coco_accumulate(
         area_names=tuple(names[a] for a in chosen),
         max_detections=tuple(limits.tolist()),
     )
+
+
+def check_weights(weights: Any, shape: tuple[int | str, ...]) -> NDArray[np.int64]:
+    """Return weights of pictures, none negative."""
+    checked = host_array(weights, "weights", np.int64, shape)
+    if checked.size and checked.min() < 0:
+        raise ValueError(f"weights: expected whole numbers from 0, got {checked.min()}")
+    return checked

@@ -147,15 +147,15 @@ def _indexed(dataset: dict[str, Any]) -> COCO:
     return coco
 
 
-def resampled(reference: Any, drawn: np.ndarray) -> Any:
-    """The same with its pictures drawn anew: in that order, some several times, some not at all."""
+def weighed(reference: Any, weights: np.ndarray) -> Any:
+    """The same of a set in which each picture stands so often."""
     params, cells = reference.params, np.empty(len(reference.evalImgs), object)
     cells[:] = reference.evalImgs
     by_picture = cells.reshape(len(params.catIds), len(params.areaRng), len(params.imgIds))
     again = copy.copy(reference)
-    again.evalImgs = by_picture[:, :, drawn].ravel().tolist()
+    again.evalImgs = np.repeat(by_picture, weights, axis=2).ravel().tolist()
     again.params = copy.copy(params)
-    again.params.imgIds = list(range(len(drawn)))
+    again.params.imgIds = list(range(weights.sum()))
     again._paramsEval = again.params
     return again
 

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from toolkit.training.run_folder import Run
 
 # What each call needs beyond the base install, by import name.
-_TRAINING = ("torch", "lightning", "albumentations", "pycocotools", "onnx", "onnxscript", "safetensors", "matplotlib")
-_EVALUATION = {"detection": ("pycocotools",)}
+_TRAINING = ("torch", "lightning", "albumentations", "onnx", "onnxscript", "safetensors", "matplotlib")
 
 
 def train(config: str | Path, **overrides: Any) -> Run:
@@ -126,7 +125,6 @@ def measure_target(
         known = (*SPLITS, subjects.ALL)
         raise UserError(f"split {split!r}: expected one of {', '.join(known)}{suggest(str(split), known)}")
     model = load(str(target), "cpu")
-    _need(_EVALUATION.get(model.spec.task, ()), "evaluation")
     if class_map and (data is None or config is not None):
         raise UserError("--map: changes the classes of a folder; name it with --data FOLDER, without --config")
     if config is not None:

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 _BASE = ("numpy", "numba", "opencv-python-headless", "pillow", "onnxruntime", "pydantic", "fastapi", "uvicorn")
-_TRAIN = ("torch", "lightning", "albumentations", "pycocotools", "onnx", "onnxscript", "safetensors", "matplotlib")
+_TRAIN = ("torch", "lightning", "albumentations", "onnx", "onnxscript", "safetensors", "matplotlib")
 
 
 def examine() -> tuple[list[str], list[str]]:

@@ -1,4 +1,4 @@
-"""coco_accumulate of some pictures or a resample of them, and CocoStream: against pycocotools on the same pictures."""
+"""coco_accumulate and coco_average_precision of weighed pictures, and CocoStream: against pycocotools."""
 
 from __future__ import annotations
 
@@ -8,37 +8,60 @@ import numpy as np
 import pytest
 
 import ops
-from tests.coco_reference import Scene, accumulated, assert_same_curves, drawn_scene, evaluated, resampled
+from tests.coco_reference import Scene, accumulated, assert_same_curves, drawn_scene, evaluated, weighed
 
 SCENE = drawn_scene(0, pictures=10, coarse=True)
 MATCHES = SCENE.match()
 REFERENCE = evaluated(SCENE)
 
-DRAWS = {
-    "each once": np.arange(10),
-    "backwards": np.arange(10)[::-1].copy(),
-    "some": np.array([7, 2, 3]),
-    "one, many times": np.full(6, 4),
-    "those without true objects": np.array([8, 9]),
-    "that without detections": np.array([1]),
-    "none": np.empty(0, np.int64),
+WEIGHTS = {
+    "each once": np.ones(10, np.int64),
+    "some": np.array([0, 1, 0, 1, 0, 0, 1, 0, 0, 1]),
+    "one, many times": np.array([0, 0, 0, 0, 6, 0, 0, 0, 0, 0]),
+    "those without true objects": np.array([0] * 8 + [1, 1]),
+    "that without detections": np.array([0, 1] + [0] * 8),
+    "none": np.zeros(10, np.int64),
 }
-DRAWS |= {f"resample {seed}": np.random.default_rng(seed).integers(10, size=10) for seed in range(20)}
+WEIGHTS |= {str(seed): np.random.default_rng(seed).integers(0, 4, 10) for seed in range(15)}
 
 
-@pytest.mark.parametrize("name", DRAWS)
-def test_drawn_pictures_as_pycocotools(name: str) -> None:
-    """With few scores, so that rows of different pictures tie: these go in the order of the draws."""
-    wanted = accumulated(resampled(REFERENCE, DRAWS[name]))
-    assert_same_curves(ops.coco_accumulate(MATCHES, pictures=DRAWS[name]), wanted)
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_weighed_pictures_as_pycocotools(name: str) -> None:
+    """With few scores, so that rows of one picture and of different ones tie."""
+    wanted = accumulated(weighed(REFERENCE, WEIGHTS[name]))
+    assert_same_curves(ops.coco_accumulate(MATCHES, weights=WEIGHTS[name]), wanted)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_a_bootstrap_of_distinct_scores_as_pycocotools(seed: int) -> None:
-    scene = drawn_scene(seed, pictures=30)
-    drawn = np.random.default_rng(seed).integers(30, size=30)
-    wanted = accumulated(resampled(evaluated(scene), drawn))
-    assert_same_curves(ops.coco_accumulate(scene.match(), pictures=drawn), wanted)
+@pytest.mark.parametrize("area", [None, "small", "medium", "large"])
+def test_average_precision_is_the_mean_of_the_precision(area: str | None) -> None:
+    weights = np.array(list(WEIGHTS.values()))
+    found = ops.coco_average_precision(MATCHES, weights, area=area)
+    assert found.shape == (len(weights), 4, 10)
+    for often, row in zip(weights, found, strict=True):
+        precision = ops.coco_accumulate(MATCHES, weights=often, areas=[area or "all"]).precision[..., 0, -1]
+        wanted = np.where((precision > -1).all(1), precision.mean(1), np.nan).T
+        np.testing.assert_allclose(row, wanted, rtol=0, atol=1e-14)
+
+
+def test_average_precision_on_one_thread_and_on_all() -> None:
+    matches = drawn_scene(1, pictures=200, each=30).match()
+    weights = np.random.default_rng(0).integers(0, 3, (9, 200))
+    many = ops.coco_average_precision(matches, weights)
+    np.testing.assert_array_equal(many, np.concatenate([ops.coco_average_precision(matches, w[None]) for w in weights]))
+    assert ops.coco_average_precision(matches, weights[:0]).shape == (0, 4, 10)
+
+
+@pytest.mark.parametrize("pictures", [[], [3], [7, 2, 3], list(range(10))])
+def test_a_part_is_as_if_matched_alone(pictures: list[int]) -> None:
+    part = MATCHES.part(np.array(pictures, np.int64))
+    stream = ops.CocoStream(SCENE.classes)
+    for i in pictures:
+        arguments, named = picture(SCENE, i)
+        stream.add(*arguments, **named)
+    if pictures:
+        assert_same_matches(part, stream.matches())
+    assert part.picture_count == len(pictures)
+    assert ops.coco_accumulate(part).precision.shape == (10, 101, 4, 4, 3)
 
 
 def test_a_choice_of_areas_and_numbers_of_detections() -> None:
@@ -107,11 +130,11 @@ def test_no_classes_are_confused_when_joined() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"pictures": np.array([0, 10])}, ValueError, "pictures: expected 0..9, got 0..10"),
-        ({"pictures": np.array([-1])}, ValueError, "pictures: expected 0..9, got -1..-1"),
-        ({"pictures": np.array([0.5])}, TypeError, "pictures: expected a int64 array of shape [n], got float64 array"),
-        ({"areas": ["tiny"]}, ValueError, "areas: expected some of all, small, medium, large, got ['tiny']"),
-        ({"areas": []}, ValueError, "areas: expected some of all, small, medium, large, got []"),
+        ({"weights": np.ones(9, np.int64)}, ValueError, "weights: expected a int64 array of shape [10], got int64 arr"),
+        ({"weights": np.ones(10)}, TypeError, "weights: expected a int64 array of shape [10], got float64 array"),
+        ({"weights": np.arange(-3, 7)}, ValueError, "weights: expected whole numbers from 0, got -3"),
+        ({"areas": ["tiny"]}, ValueError, "areas: expected some of all, small, medium, large, got tiny"),
+        ({"areas": []}, ValueError, "areas: expected some of all, small, medium, large, got none"),
         ({"max_detections": [10, 200]}, ValueError, "max_detections: expected rising numbers from 1 to 100, for which"),
         ({"max_detections": [10, 10]}, ValueError, "max_detections: expected rising numbers from 1 to 100, for which"),
     ],
@@ -122,8 +145,30 @@ def test_refuses(arguments: dict[str, Any], error: type[Exception], message: str
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("pictures", "message"),
+    [
+        ([0, 10], r"pictures: expected 0\.\.9, got 0\.\.10"),
+        ([-1], r"pictures: expected 0\.\.9, got -1\.\.-1"),
+        ([1, 2, 1], "pictures: expected each at most once, got 3 numbers of fewer pictures"),
+    ],
+)
+def test_a_part_refuses(pictures: list[int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MATCHES.part(np.array(pictures))
+
+
+def test_average_precision_refuses() -> None:
+    with pytest.raises(
+        ValueError, match=r"weights: expected a int64 array of shape \[R, 10\], got int64 array of shape"
+    ):
+        ops.coco_average_precision(MATCHES, np.ones(10, np.int64))
+    with pytest.raises(ValueError, match="areas: expected some of all, small, medium, large, got huge"):
+        ops.coco_average_precision(MATCHES, np.ones((1, 10), np.int64), area="huge")
+
+
 def test_numbers_where_nothing_is_to_be_found() -> None:
-    numbers = ops.coco_accumulate(MATCHES, pictures=DRAWS["those without true objects"]).numbers()
+    numbers = ops.coco_accumulate(MATCHES, weights=WEIGHTS["those without true objects"]).numbers()
     assert set(numbers.values()) == {-1.0}
     without_75 = ops.CocoProtocol(iou_thresholds=[0.5, 0.6])
     assert ops.coco_accumulate(SCENE.match(protocol=without_75)).numbers()["AP75"] == -1.0

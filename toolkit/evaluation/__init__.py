@@ -1,1 +1,1 @@
-"""Evaluation of detections against true boxes. Needs the ``[train]`` extra (pycocotools)."""
+"""Evaluation of what a bundle predicts against what is there. Needs no more than predicting does."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import ops
 from toolkit import images
 from toolkit.bundle_spec import DetectionPostprocessing
 from toolkit.data.table import BoxSample, Progress, Table
@@ -15,7 +16,7 @@ from toolkit.evaluation.coco_metrics import (
     MAX_DETECTIONS,
     SCORE_THRESHOLD,
     Detections,
-    evaluator,
+    match_detections,
     precision_curves,
 )
 from toolkit.evaluation.detection_faults import Faults, draw_faults
@@ -31,7 +32,7 @@ from toolkit.inference.model import Model
 class Answers:
     """What the bundle said of every picture, compared with the truth: at any score, and at the shipped threshold."""
 
-    matched: Any
+    matches: ops.CocoMatches
     judged: list[Judged]
 
 
@@ -50,7 +51,7 @@ class DetectionEvaluation(Evaluation):
         found = [Detections(result.boxes, result.scores, result.class_ids) for result in results]
         shipped = _shipped(model)
         judged = [judge(sample, shipped_answer(one, shipped)) for sample, one in zip(table.samples, found, strict=True)]
-        return Answers(evaluator(table, found), judged)
+        return Answers(match_detections(table, found), judged)
 
     def measure(self, model: Model, table: Table[BoxSample], predictions: Answers) -> dict[str, Any]:
         return {
@@ -60,7 +61,7 @@ class DetectionEvaluation(Evaluation):
                 "max_detections": MAX_DETECTIONS,
                 "input_size": list(model.spec.preprocessing.input_size),
             },
-            **measure_detection(table, predictions.matched, predictions.judged, _shipped(model)),
+            **measure_detection(table, predictions.matches, predictions.judged, _shipped(model)),
         }
 
     def sections(self, metrics: dict[str, Any]) -> list[Section]:
@@ -116,7 +117,7 @@ class DetectionEvaluation(Evaluation):
             confusion_plot(
                 point["confusion_matrix"], point["confusion_labels"], f"boxes at score {point['score_threshold']:g}"
             ),
-            precision_recall_plot(precision_curves(predictions.matched), table.class_names),
+            precision_recall_plot(precision_curves(predictions.matches), table.class_names),
         ]
 
     def worst(self, metrics: dict[str, Any], table: Table[BoxSample], predictions: Answers) -> Worst:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import ops
 from toolkit.bundle_spec import DetectionPostprocessing
 from toolkit.data.table import BoxSample, Table
-from toolkit.evaluation.average_precision import ClassMatches, average_precision
-from toolkit.evaluation.coco_metrics import class_matches, summarise
+from toolkit.evaluation.coco_metrics import summarise
 from toolkit.evaluation.confusions import Confusions, Regions
 from toolkit.evaluation.operating_point import Judged, confusions
 from toolkit.evaluation.resampling import Numbers, by_name, mean_of_known, measured, ratio
@@ -23,7 +23,7 @@ class DetectionCounts:
     """What was matched in P pictures: at any score for AP, and at the shipped threshold."""
 
     class_names: tuple[str, ...]
-    matches: tuple[ClassMatches, ...]
+    matches: ops.CocoMatches
     shipped: Confusions
 
     @property
@@ -32,18 +32,17 @@ class DetectionCounts:
 
     def part(self, rows: NDArray[np.int64]) -> DetectionCounts:
         """The pictures ``rows``, in that order."""
-        matches = tuple(one.part(rows) for one in self.matches)
-        return DetectionCounts(self.class_names, matches, self.shipped.part(rows))
+        return DetectionCounts(self.class_names, self.matches.part(rows), self.shipped.part(rows))
 
 
 def measure_detection(
-    table: Table[BoxSample], matched: Any, judged: Sequence[Judged], shipped: DetectionPostprocessing
+    table: Table[BoxSample], matches: ops.CocoMatches, judged: Sequence[Judged], shipped: DetectionPostprocessing
 ) -> dict[str, Any]:
     """The numbers of the pictures of ``table``.
 
     Args:
         table: at least one picture.
-        matched: what ``coco_metrics.evaluator`` made of the detections at any score.
+        matches: of the detections at any score, by ``coco_metrics.match_detections``.
         judged: the answers at the shipped threshold, one a picture.
         shipped: the bundle's thresholds.
 
@@ -52,10 +51,10 @@ def measure_detection(
         ``per_class`` AP, AP50, AR100 and boxes; ``intervals`` of 95 % over groups, else over pictures; ``per_group``
         and ``per_source``, where told; ``operating_point``, what the shipped threshold gives.
     """
-    coco = summarise(matched)
+    coco = summarise(matches, table.class_names)
     per_class = coco.pop("per_class")
     at_threshold = confusions(table.samples, judged, len(table.class_names))
-    counts = DetectionCounts(table.class_names, tuple(class_matches(matched)), at_threshold)
+    counts = DetectionCounts(table.class_names, matches, at_threshold)
     values, intervals = measured(
         counts,
         _numbers,
@@ -79,7 +78,7 @@ def measure_detection(
 
 
 def _numbers(counts: DetectionCounts, weights: NDArray[np.int64]) -> Numbers:
-    precision = _precision(counts, weights)
+    precision = ops.coco_average_precision(counts.matches, weights)
     classes: Regions = {name: (class_id,) for class_id, name in enumerate(counts.class_names)}
     tally = counts.shipped.weighed(classes, weights)
     return {
@@ -93,15 +92,11 @@ def _numbers(counts: DetectionCounts, weights: NDArray[np.int64]) -> Numbers:
 
 
 def _of_a_part(counts: DetectionCounts, weights: NDArray[np.int64]) -> Numbers:
-    return {**_overall(_precision(counts, weights)), **_at_threshold(counts, weights)}
-
-
-def _precision(counts: DetectionCounts, weights: NDArray[np.int64]) -> NDArray[np.float64]:
-    """AP [R, C, T] of each class."""
-    return np.stack([average_precision(matches, weights) for matches in counts.matches], axis=1)
+    return {**_overall(ops.coco_average_precision(counts.matches, weights)), **_at_threshold(counts, weights)}
 
 
 def _overall(precision: NDArray[np.float64]) -> Numbers:
+    """From that of each class [R, C, T]."""
     return {"AP": mean_of_known(precision.mean(2)), "AP50": mean_of_known(precision[:, :, 0])}
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.evaluation.average_precision import RECALLS
+from toolkit.evaluation.coco_metrics import PROTOCOL
 from toolkit.plotting import as_png, name_curves, name_ticks, new_figure, plain_name
 
 MOST_NAMED = 24  # classes of a confusion matrix whose counts can be read
@@ -61,7 +61,7 @@ def precision_recall_plot(precision: NDArray[np.float64], class_names: Sequence[
     for class_id in known[:MOST_CURVES]:
         curve = precision[:, class_id]
         name = plain_name(class_names[class_id], class_id)
-        axes[0, 0].plot(RECALLS, curve, label=f"{name} (AP50 {curve.mean():.3f})")
+        axes[0, 0].plot(PROTOCOL.recall_thresholds, curve, label=f"{name} (AP50 {curve.mean():.3f})")
     axes[0, 0].set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     axes[0, 0].grid(alpha=0.3)
     name_curves(axes[0, 0], loc="lower left")

@@ -18,7 +18,7 @@ from toolkit.evaluation.coco_metrics import (
     MAX_DETECTIONS,
     SCORE_THRESHOLD,
     Detections,
-    evaluator,
+    match_detections,
     summarise,
 )
 from toolkit.training.augment import Labelled, compose
@@ -97,7 +97,7 @@ class DetectionModule(TaskModule):
         )
 
     def numbers(self, answers: list[Detections]) -> dict[str, float]:
-        measured = summarise(evaluator(self.validation, answers))
+        measured = summarise(match_detections(self.validation, answers), self.validation.class_names)
         return {name: float(measured[name] or 0.0) for name in TASK.numbers}
 
 

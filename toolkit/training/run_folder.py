@@ -111,7 +111,7 @@ def write_json(path: Path, value: Any) -> None:
 def environment() -> dict[str, Any]:
     """Versions and machine, as far as they may change a result."""
     packages = ("cv-toolkit", "torch", "lightning", "numpy", "numba", "opencv-python-headless", "pillow",
-                "albumentations", "onnx", "onnxruntime", "pycocotools")  # fmt: skip
+                "albumentations", "onnx", "onnxruntime")  # fmt: skip
     versions = {}
     for name in packages:
         try:

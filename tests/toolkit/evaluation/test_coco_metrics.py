@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ops
+from tests.coco_reference import Scene, accumulated, assert_same_curves, drawn_scene, evaluated, summarised
 from toolkit.bundle_spec import DetectionPostprocessing
 from toolkit.data.table import BoxSample, Table
-from toolkit.evaluation.average_precision import average_precision
-from toolkit.evaluation.coco_metrics import Detections, class_matches, evaluator, precision_curves, summarise
+from toolkit.evaluation.coco_metrics import Detections, match_detections, precision_curves, summarise
 from toolkit.evaluation.detection_metrics import measure_detection
 from toolkit.evaluation.operating_point import judge, shipped_answer
 
@@ -33,6 +34,10 @@ def sample(boxes: list[list[float]], classes: list[int], crowd: list[bool] | Non
 
 def found(boxes: list[list[float]], scores: list[float], classes: list[int]) -> Detections:
     return Detections(np.float32(boxes).reshape(-1, 4), np.float32(scores), np.array(classes, np.int64))
+
+
+def summary(table: Table[BoxSample], detections: Sequence[Detections]) -> dict[str, Any]:
+    return summarise(match_detections(table, detections), table.class_names)
 
 
 A, B, FAR = [10.0, 10, 50, 50], [60.0, 60, 90, 90], [0.0, 80, 15, 95]
@@ -55,7 +60,7 @@ NOTHING = [found([], [], [])] * 3
     ],
 )
 def test_known_ends(detections: list[Detections], ap50: float, cat: float, dog: float) -> None:
-    numbers = summarise(evaluator(TABLE, detections))
+    numbers = summary(TABLE, detections)
     assert numbers["AP50"] == pytest.approx(ap50)
     assert numbers["per_class"]["cat"]["AP50"] == pytest.approx(cat)
     assert numbers["per_class"]["dog"]["AP50"] == pytest.approx(dog)
@@ -64,7 +69,7 @@ def test_known_ends(detections: list[Detections], ap50: float, cat: float, dog: 
 
 
 def test_a_class_without_boxes_has_no_number() -> None:
-    numbers = summarise(evaluator(Table(NAMES, (sample([A], [0]),)), [found([A], [0.9], [0])]))
+    numbers = summary(Table(NAMES, (sample([A], [0]),)), [found([A], [0.9], [0])])
     assert numbers["per_class"]["dog"]["AP"] is None
     assert numbers["AP"] == pytest.approx(1.0)
 
@@ -86,53 +91,52 @@ def scattered(pictures: int, seed: int, crowds: bool) -> tuple[Table[BoxSample],
     return Table(NAMES, tuple(samples)), answers
 
 
-@pytest.mark.parametrize("crowds", [False, True])
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_a_weight_counts_a_picture_as_often_against_pycocotools(seed: int, crowds: bool) -> None:
-    """The reference measures a set in which every picture stands as often as its weight says."""
-    table, answers = scattered(12, seed, crowds)
-    matches = class_matches(evaluator(table, answers))
-    weights = np.random.default_rng(seed).integers(0, 4, (5, 12))
-    weights[0] = 1
-    weights[1, 3:] = 0
-    found = np.stack([average_precision(one, weights) for one in matches], axis=1)  # [R, C, T]
-    for row, often in enumerate(weights):
-        chosen = np.repeat(np.arange(12), often)
-        repeated = Table(NAMES, tuple(table.samples[i] for i in chosen))
-        wanted = summarise(evaluator(repeated, [answers[i] for i in chosen]))
-        for class_id, name in enumerate(NAMES):
-            numbers = wanted["per_class"][name]
-            here = found[row, class_id]
-            if numbers["AP"] is None:
-                assert np.isnan(here).all()
-            else:
-                assert here.mean() == pytest.approx(numbers["AP"], abs=1e-12)
-                assert here[0] == pytest.approx(numbers["AP50"], abs=1e-12)
+def as_table(scene: Scene) -> tuple[Table[BoxSample], list[Detections]]:
+    """What training and evaluation hold of a scene: float32 xyxy, a sample and an answer a picture."""
+
+    def xyxy(boxes: np.ndarray) -> np.ndarray:
+        return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1).astype(np.float32)
+
+    samples, answers = [], []
+    for i in range(scene.picture_count):
+        rows, true = scene.pictures == i, scene.truth_pictures == i
+        classes, crowd = scene.truth_class_ids[true].tolist(), scene.crowd[true].tolist()
+        samples.append(
+            replace(sample(xyxy(scene.truths[true]).tolist(), classes, crowd), areas=scene.truth_areas[true])
+        )
+        answers.append(Detections(xyxy(scene.found[rows]), np.float32(scene.scores[rows]), scene.class_ids[rows]))
+    return Table(tuple(str(k) for k in range(scene.classes)), tuple(samples)), answers
 
 
-def test_many_rounds_are_counted_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    table, answers = scattered(12, 3, True)
-    weights = np.random.default_rng(0).integers(0, 4, (50, 12))
-    for one in class_matches(evaluator(table, answers)):
-        whole = average_precision(one, weights)
-        with monkeypatch.context() as patch:
-            patch.setattr("toolkit.evaluation.average_precision._AT_ONCE", 7 * len(one.picture))
-            np.testing.assert_array_equal(average_precision(one, weights), whole)
+def as_scene(table: Table[BoxSample], answers: list[Detections], scene: Scene) -> Scene:
+    """The same in the doubles that pycocotools would read from JSON."""
+
+    def xywh(parts: list[np.ndarray]) -> np.ndarray:
+        boxes = np.concatenate(parts).astype(float)
+        return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
+
+    found, truths = xywh([a.boxes for a in answers]), xywh([s.boxes for s in table.samples])
+    return replace(scene, found=found, truths=truths, scores=np.concatenate([a.scores for a in answers]).astype(float))
 
 
-def test_a_part_has_the_numbers_of_its_pictures_alone() -> None:
-    table, answers = scattered(12, 4, True)
-    rows = np.array([10, 2, 5, 7])
-    alone = Table(NAMES, tuple(table.samples[i] for i in rows))
-    weights = np.ones((1, 4), np.int64)
-    for whole, part in zip(
-        class_matches(evaluator(table, answers)),
-        class_matches(evaluator(alone, [answers[i] for i in rows])),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(
-            average_precision(whole.part(rows), weights), average_precision(part, weights)
-        )  # fmt: skip
+@pytest.mark.parametrize("coarse", [False, True])
+def test_validation_as_pycocotools(coarse: bool) -> None:
+    """Crowds, areas of the annotations' own, equal scores and overlaps, pictures and a class with nothing in them."""
+    scene = drawn_scene(11, pictures=60, classes=5, each=30, coarse=coarse, crowds=0.2)
+    table, answers = as_table(scene)
+    reference = evaluated(as_scene(table, answers, scene))
+    matches = match_detections(table, answers)
+    wanted = accumulated(reference)
+    assert_same_curves(ops.coco_accumulate(matches), wanted)
+    numbers = summarise(matches, table.class_names)
+    per_class = numbers.pop("per_class")
+    np.testing.assert_allclose(list(numbers.values()), summarised(reference), rtol=0, atol=1e-12)
+    assert numbers["AP"] > 0.05
+    for k in range(4):
+        assert per_class[str(k)]["AP"] == pytest.approx(wanted["precision"][:, :, k, 0, 2].mean(), abs=1e-12)
+        assert per_class[str(k)]["AR100"] == pytest.approx(wanted["recall"][:, k, 0, 2].mean(), abs=1e-12)
+        assert per_class[str(k)]["boxes"] == (scene.truth_class_ids == k).sum()
+    assert per_class["4"] == {"AP": None, "AP50": None, "AR100": None, "boxes": 0}
 
 
 SHIPPED = DetectionPostprocessing(score_threshold=0.3, iou_threshold=0.6, max_detections=300)
@@ -140,7 +144,7 @@ SHIPPED = DetectionPostprocessing(score_threshold=0.3, iou_threshold=0.6, max_de
 
 def measure(table: Table[BoxSample], detections: list[Detections], shipped: Any = SHIPPED) -> dict[str, Any]:
     judged = [judge(s, shipped_answer(d, shipped)) for s, d in zip(table.samples, detections, strict=True)]
-    return measure_detection(table, evaluator(table, detections), judged, shipped)
+    return measure_detection(table, match_detections(table, detections), judged, shipped)
 
 
 def told(table: Table[BoxSample], groups: Sequence[str], sources: Sequence[str]) -> Table[BoxSample]:
@@ -148,7 +152,7 @@ def told(table: Table[BoxSample], groups: Sequence[str], sources: Sequence[str])
     return Table(NAMES, tuple(samples))
 
 
-def test_intervals_against_pycocotools_round_by_round() -> None:
+def test_intervals_round_by_round() -> None:
     """The groups are drawn as the seed says, and each round is measured as a set of its own."""
     table, answers = scattered(9, 5, False)
     groups, sources = list("aaabbbccc"), list("xxxxxxyyy")
@@ -157,7 +161,7 @@ def test_intervals_against_pycocotools_round_by_round() -> None:
     for drawn in np.random.default_rng(0).integers(3, size=(200, 3)):
         chosen = [3 * g + k for g in drawn for k in range(3)]
         repeated = Table(NAMES, tuple(table.samples[i] for i in chosen))
-        rounds.append(summarise(evaluator(repeated, [answers[i] for i in chosen])))
+        rounds.append(summary(repeated, [answers[i] for i in chosen]))
     for name in ("AP", "AP50"):
         wanted = np.percentile([numbers[name] for numbers in rounds], [2.5, 97.5])
         assert metrics["intervals"][name] == pytest.approx(wanted.tolist())
@@ -194,7 +198,7 @@ def test_a_certain_result_has_a_narrow_interval() -> None:
 
 
 def test_precision_curves() -> None:
-    curves = precision_curves(evaluator(TABLE, PERFECT))
+    curves = precision_curves(match_detections(TABLE, PERFECT))
     assert curves.shape == (101, 2)
     np.testing.assert_allclose(curves, 1)
 

@@ -81,13 +81,13 @@ def test_data_of_other_classes_is_refused(task: str, quick_runs: Runs) -> None:
         measure(load(run, "cpu"), renamed, "val")
 
 
-def test_only_detectors_need_pycocotools(quick_runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that holds the base install can measure a classifier."""
-    monkeypatch.setitem(sys.modules, "pycocotools", None)
-    for task in ("classification", "segmentation"):
-        assert toolkit.evaluate(quick_runs(task)) == shipped(quick_runs(task))
-    with pytest.raises(UserError, match=r"evaluation needs pycocotools: install them with pip install"):
-        toolkit.evaluate(quick_runs("detection"))
+@pytest.mark.parametrize("task", TASKS)
+def test_evaluation_needs_no_more_than_predicting(task: str, quick_runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that holds the base install can measure a bundle."""
+    run = quick_runs(task)
+    for name in ("torch", "lightning", "albumentations", "pycocotools", "matplotlib"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert toolkit.evaluate(run) == shipped(run)
 
 
 def test_progress_is_told_picture_by_picture(quick_runs: Runs) -> None:

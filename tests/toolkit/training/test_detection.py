@@ -55,7 +55,7 @@ def found(boxes: list[list[float]], scores: list[float], classes: list[int]) -> 
     ],
 )
 def test_validation_numbers(answer: Detections, found_at_half: float) -> None:
-    module = DetectionModule(nn.Identity(), CONFIG, TRUTH, TRUTH)
+    module = DetectionModule(nn.Identity(), CONFIG, TRUTH, TRUTH, total_steps=1)
     numbers = module.numbers([answer, found([], [], [])])
     assert numbers["AP50"] == pytest.approx(found_at_half)
     assert tuple(numbers) == TASK.numbers
@@ -64,7 +64,7 @@ def test_validation_numbers(answer: Detections, found_at_half: float) -> None:
 def test_where_there_is_nothing_to_find_the_numbers_are_zero() -> None:
     """A logger takes no None; COCO's -1 would look like a measurement."""
     empty = Table(NAMES, (sample([], []),))
-    module = DetectionModule(nn.Identity(), CONFIG, empty, empty)
+    module = DetectionModule(nn.Identity(), CONFIG, empty, empty, total_steps=1)
     assert module.numbers([found([], [], [])]) == dict.fromkeys(TASK.numbers, 0.0)
 
 
@@ -86,7 +86,7 @@ def test_an_answer_is_decoded_as_the_bundle_decodes_it() -> None:
     import ops
 
     network = build_network(CONFIG.model, 2)
-    module = DetectionModule(network, CONFIG, TRUTH, TRUTH)
+    module = DetectionModule(network, CONFIG, TRUTH, TRUTH, total_steps=1)
     cells = sum(64 // s * (96 // s) for s in network.strides)
     raw = np.random.default_rng(0).normal(0, 1, (cells, 7)).astype(np.float32)
     answer = module.answer(raw, Placement(1.0, 1.0, 0, 0), 0)
