@@ -18,7 +18,7 @@ seed: 1
 data: {{format: shapes, root: {root}, pictures: 20, size: [96, 96], val_fraction: 0.3}}
 model: {{name: yolox_nano, input_size: [64, 64], init: "zoo:mask_detection"}}
 augment: {{zoom: {{probability: 0.5}}, albumentations: [{{HorizontalFlip: {{p: 0.5}}}}]}}
-train: {{epochs: 2, batch_size: 4, validate_every: 1, device: cpu, estimate_bn_batches: 2}}
+train: {{epochs: 2, batch_size: 4, validate_every: 1, device: cpu, precision: fp32, estimate_bn_batches: 2}}
 postprocess: {{score_threshold: 0.005}}
 bundle: {{intended_use: Tests., licence: CC0-1.0}}
 """,
@@ -31,7 +31,8 @@ model: {{name: mobilenet_v2, width: 0.25, dropout: 0, input_size: [64, 64]}}
 augment: {{mixup: {{probability: 0.2}}, cutmix: {{probability: 0.1}}, albumentations: [{{HorizontalFlip: {{p: 0.5}}}}]}}
 loss: {{class_weights: balanced, smoothing: 0.05}}
 train:
-  {{epochs: 20, batch_size: 8, optimizer: {{name: adamw, lr: 5e-3}}, ema_decay: 0.9, validate_every: 10, device: cpu}}
+  {{epochs: 20, batch_size: 8, optimizer: {{name: adamw, lr: 5e-3}}, ema_decay: 0.9, validate_every: 10, device: cpu,
+    precision: fp32}}
 bundle: {{intended_use: Tests., licence: CC0-1.0}}
 """,
     "segmentation": """
@@ -47,7 +48,8 @@ data:
 model: {{name: unet, encoder: mobilenet_v2, input_size: [32, 64]}}
 augment: {{crop_to_labels: {{probability: 0.3}}, albumentations: [{{HorizontalFlip: {{p: 0.5}}}}]}}
 train:
-  {{epochs: 10, batch_size: 3, optimizer: {{name: adamw, lr: 5e-3}}, ema_decay: 0.9, validate_every: 5, device: cpu}}
+  {{epochs: 10, batch_size: 3, optimizer: {{name: adamw, lr: 5e-3}}, ema_decay: 0.9, validate_every: 5, device: cpu,
+    precision: fp32}}
 postprocess: {{regions: {{thing: [warm, cold]}}}}
 bundle: {{intended_use: Tests., licence: CC0-1.0}}
 """,

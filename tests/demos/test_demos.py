@@ -35,7 +35,8 @@ def test_predict(tmp_path: Path) -> None:
 
 def test_train_own_folder(tmp_path: Path) -> None:
     draw_set(tmp_path / "mine", pictures=20, size=(96, 96), val_fraction=0.3, seed=0)
-    settings = ["train.epochs=1", "model.input_size=[64,64]", "data.classes=null", "train.batch_size=4"]
+    settings = ["train.epochs=1", "train.batch_size=4", "train.precision=fp32"]
+    settings += ["model.input_size=[64,64]", "data.classes=null"]
     out = run(tmp_path, str(ROOT / "demos/train_own_folder.py"), "mine", *settings)
     assert "AP50" in out
     assert (tmp_path / "bundle/bundle.yaml").is_file()

@@ -92,7 +92,7 @@ task: segmentation
 data: {{root: {root}, classes: [background, warm, cold], {data}}}
 model: {{name: three_layers, input_size: [32, 32]}}
 loss: {{kind: {loss}}}
-train: {{epochs: 1, batch_size: 4, device: cpu, ema_decay: null}}
+train: {{epochs: 1, batch_size: 4, device: cpu, precision: fp32, ema_decay: null}}
 """
 MASK_COLUMNS = "format: csv, group_column: patient, mask_columns: {warm: warm, cold: cold}"
 # The network is small, so that its export is quick; the format and the loss are trained with it.

@@ -215,8 +215,10 @@ class TrainConfig(Block):
         default=10.0, description="Largest norm of the gradient, longer ones are scaled down to it; null is off."
     )
     accumulate: Count = Field(default=1, description="Batches whose gradients are added up before a step.")
-    precision: Literal["fp32", "bf16"] = Field(
-        default="fp32", description="Number format of the network while training; bf16 is mixed precision."
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto",
+        description="Number format of the network while training; bf16 is mixed precision, auto measures once for each "
+        "network and machine whether that makes the steps faster.",
     )
     early_stopping_epochs: Count | None = Field(
         default=None, description="Stop after so many epochs without a better validation result; null never does."

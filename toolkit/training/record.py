@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -12,16 +13,19 @@ import torch
 from toolkit.config.schema import CommonConfig
 from toolkit.data.fingerprint import fingerprint, write_fingerprint
 from toolkit.data.table import Table
+from toolkit.training.device import device_name
+from toolkit.training.precision import Measured
 from toolkit.training.run_folder import BEST, DATA, LAST, RECORD, Run, now, write_json
 from toolkit.training.start_weights import read_tensors
 from toolkit.training.weights import network_weights, read_checkpoint, weights_sha256
 
 
 @contextlib.contextmanager
-def recorded(run: Run, config: CommonConfig, table: Table[Any]) -> Iterator[None]:
+def recorded(run: Run, config: CommonConfig, table: Table[Any], measured: Measured | None = None) -> Iterator[None]:
     """Write the run's record before the block, and how it ended after it, unless the block raised.
 
-    A run that goes on after a stop keeps the time of its first start and adds each later one. Raises ``UserError``
+    ``measured`` is why the precision was chosen, where that was left to the toolkit. A run that goes on after a stop
+    keeps that and the time of its first start, and adds each later one. Raises ``UserError``
     where the start weights are not there.
     """
     path = run.path / RECORD
@@ -31,8 +35,9 @@ def recorded(run: Run, config: CommonConfig, table: Table[Any]) -> Iterator[None
         "resumed": [*before["resumed"], now()] if before else [],
         "ended": None,
         "seed": config.seed,
-        "device": _device(config.train.device),
+        "device": device_name(config.train.device),
         "threads": config.train.threads or torch.get_num_threads(),
+        "precision": asdict(measured) if measured else before.get("precision"),
         "classes": list(table.class_names),
         "start_weights": weights_sha256(read_tensors(config.model.init)) if config.model.init else None,
     }
@@ -52,11 +57,3 @@ def checkpoint_hashes(run: Run) -> dict[str, dict[str, Any]]:
             checkpoint = read_checkpoint(run.path / file)
             found[name] = {"steps": checkpoint["global_step"], "sha256": weights_sha256(network_weights(checkpoint))}
     return found
-
-
-def _device(wanted: str) -> str:
-    """The device that the trainer takes, with its name where there are several kinds."""
-    accelerator = None if wanted == "cpu" else torch.accelerator.current_accelerator(check_available=True)
-    if accelerator is None:
-        return "cpu"
-    return torch.cuda.get_device_name() if accelerator.type == "cuda" else accelerator.type

@@ -29,6 +29,7 @@ from toolkit.training.task import TrainingTask, training_task
 
 if TYPE_CHECKING:
     from toolkit.training.checkpoint_io import CheckpointFiles
+    from toolkit.training.precision import Measured
     from toolkit.training.resume import Resumed
 
 log = logging.getLogger("toolkit")
@@ -46,7 +47,10 @@ def train(
     anything wrong in config, data or start weights before the first step.
     """
     table, task = _prepare(loaded.config, progress)
-    return _train(create_run(loaded, run_dir), loaded.config, table, task, bar)
+    from toolkit.training.precision import settle
+
+    loaded, measured = settle(loaded, len(table.class_names))
+    return _train(create_run(loaded, run_dir), loaded.config, table, task, bar, measured=measured)
 
 
 def resume(run: Run, overrides: Sequence[str] = (), *, progress: Progress | None = None, bar: bool = False) -> Run:
@@ -70,8 +74,12 @@ def _prepare(config: CommonConfig, progress: Progress | None) -> tuple[Table[Any
     _quiet()
     _share_cores()
     _keep_memory()
+    import numba
     import torch
 
+    if config.train.threads:
+        torch.set_num_threads(config.train.threads)
+        numba.set_num_threads(min(config.train.threads, numba.get_num_threads()))
     if config.train.device == "cuda" and not torch.cuda.is_available():
         raise UserError("train.device=cuda: torch finds no CUDA device; use train.device=auto or cpu")
     table = load_table(config, progress=progress)
@@ -81,10 +89,16 @@ def _prepare(config: CommonConfig, progress: Progress | None) -> tuple[Table[Any
 
 
 def _train(
-    run: Run, config: CommonConfig, table: Table[Any], task: TrainingTask, bar: bool, *, resumed: bool = False
+    run: Run,
+    config: CommonConfig,
+    table: Table[Any],
+    task: TrainingTask,
+    bar: bool,
+    *,
+    resumed: bool = False,
+    measured: Measured | None = None,
 ) -> Run:
     import lightning.pytorch as pl
-    import numba
     import torch
 
     from toolkit.training.checkpoint_io import CheckpointFiles
@@ -104,18 +118,17 @@ def _train(
         files = CheckpointFiles(run, point.step if point else None)
         held.enter_context(log_to(run.path / "train.log"))
         held.enter_context(told(files))
-        held.enter_context(recorded(run, config, table))
+        held.enter_context(recorded(run, config, table, measured))
         log.info("run directory %s", run)
         if point:
             log.info("resumed after step %d; what the log says of later ones above was done again", point.step)
         else:
             _tell_data(run, table)
+        if measured:
+            log.info("precision %s", measured)
         if changes:
             log.warning("not bit for bit what an unstopped training would give: %s", ", ".join(changes))
         pl.seed_everything(config.seed, verbose=False)
-        if config.train.threads:
-            torch.set_num_threads(config.train.threads)
-            numba.set_num_threads(min(config.train.threads, numba.get_num_threads()))
         _fit(config, table, task, files, bar, point)
         return _finish(run, table, task)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EarlyStopping, RichProgressBar, Timer
@@ -19,6 +19,8 @@ from toolkit.training.task import TrainingTask
 
 Say = Callable[[str], None]
 
+PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"fp32": "32-true", "bf16": "bf16-mixed"}
+
 
 def make_trainer(
     config: CommonConfig, task: TrainingTask, files: CheckpointFiles, say: Say, *, bar: bool, step: int | None = None
@@ -29,7 +31,7 @@ def make_trainer(
     return pl.Trainer(
         accelerator=accelerator,
         devices=1,
-        precision="bf16-mixed" if settings.precision == "bf16" else "32-true",
+        precision=PRECISIONS[settings.precision],
         max_epochs=settings.epochs,
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=settings.clip_norm,

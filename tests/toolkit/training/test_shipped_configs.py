@@ -99,7 +99,7 @@ APPLICATIONS: dict[str, Callable[[Path], None]] = {
     "garbage_classification": class_folders("cardboard", "glass", "metal", "paper", "plastic", "trash"),
     "ct_pneumonia": lung_slices,
 }
-SMALL = ["train.epochs=1", "train.batch_size=4", "model.input_size=[64,64]"]
+SMALL = ["train.epochs=1", "train.batch_size=4", "train.precision=fp32", "model.input_size=[64,64]"]
 
 
 @pytest.mark.parametrize("name", sorted(APPLICATIONS))
