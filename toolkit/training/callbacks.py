@@ -102,6 +102,7 @@ class ResultsTable(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         count = len(batch.indices)
+        self.parts = tuple(name for name in self.parts if name in outputs["parts"])  # a new loss may have fewer
         values = torch.stack([outputs["parts"][name].double() for name in self.parts]) * count
         self._sums = values if self._sums is None else self._sums.to(values.device) + values
         self._pictures += count
