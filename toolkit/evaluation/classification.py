@@ -11,7 +11,7 @@ from toolkit.data.table import LabelSample, Progress, Table
 from toolkit.drawing_text import RGB, Panel, Row
 from toolkit.evaluation.classification_metrics import measure_classification
 from toolkit.evaluation.plots import Plot, confusion_plot, reliability_plot
-from toolkit.evaluation.sections import Ranged, Section, at, number, of_parts, overall
+from toolkit.evaluation.sections import Section, at, number, of_parts, overall
 from toolkit.evaluation.task import Case, Evaluation, Worst, predictions
 from toolkit.inference.model import Model
 
@@ -35,7 +35,7 @@ class ClassificationEvaluation(Evaluation):
         )
 
     def sections(self, metrics: dict[str, Any]) -> list[Section]:
-        intervals, calibration = metrics["intervals"], metrics["calibration"]
+        intervals = metrics["intervals"]
         of_class = ("recall", "precision", "f1")
         return [
             overall(
@@ -46,12 +46,12 @@ class ClassificationEvaluation(Evaluation):
                 ("macro-F1", at(metrics, intervals, "macro_f1"), "mean of the classes' F1"),
                 (
                     "calibration error",
-                    Ranged(calibration["expected_calibration_error"]),
+                    at(metrics, intervals, "calibration", "expected_calibration_error"),
                     "mean distance of an answer's probability and how often such answers are right",
                 ),
                 (
                     "log likelihood",
-                    Ranged(calibration["negative_log_likelihood"]),
+                    at(metrics, intervals, "calibration", "negative_log_likelihood"),
                     "negative, nats a picture; 0 is sure and right",
                 ),
             ),

@@ -50,6 +50,8 @@ def measure_classification(
         Confusions(len(truth), len(class_names), *alone),
         tuple(class_names),
         _in_best(truth, probabilities, _TOP) if len(class_names) > _TOP else None,
+        _surplus(truth, probabilities, predicted),
+        -np.log(np.maximum(probabilities[np.arange(len(truth)), truth].astype(np.float64), LEAST_PROBABILITY)),
     )
     values, intervals = measured(counted, _numbers, groups=groups, sources=sources, of_a_part=_of_a_part)
     matrix = counted.cells.matrix()
@@ -62,7 +64,7 @@ def measure_classification(
         },
         "confusion_matrix": matrix.tolist(),
         "confusion_labels": list(class_names),
-        "calibration": _calibration(truth, probabilities, predicted),
+        "calibration": values["calibration"],
         "intervals": intervals,
         "per_group": values["per_group"],
         "per_source": values["per_source"],
@@ -71,11 +73,17 @@ def measure_classification(
 
 @dataclass(frozen=True)
 class _Counted:
-    """The pictures' answers; ``in_five`` bool [P], is the truth among the five likeliest, None of few classes."""
+    """The pictures' answers.
+
+    ``in_five`` bool [P], is the truth among the five likeliest, None of few classes; ``surplus`` [P, BINS], see
+    `_surplus`; ``unlikelihood`` [P], of the truth, in nats.
+    """
 
     cells: Confusions
     class_names: tuple[str, ...]
     in_five: NDArray[np.bool_] | None
+    surplus: NDArray[np.float64]
+    unlikelihood: NDArray[np.float64]
 
     @property
     def pictures(self) -> int:
@@ -84,14 +92,14 @@ class _Counted:
     def part(self, rows: NDArray[np.int64]) -> _Counted:
         """The pictures ``rows``, in that order."""
         in_five = None if self.in_five is None else self.in_five[rows]
-        return _Counted(self.cells.part(rows), self.class_names, in_five)
+        return _Counted(self.cells.part(rows), self.class_names, in_five, self.surplus[rows], self.unlikelihood[rows])
 
 
 def _numbers(counted: _Counted, weights: NDArray[np.int64]) -> Numbers:
     tally = _tally(counted, weights)
     per_class = by_name(counted.class_names, precision=tally.precision, recall=tally.recall, f1=tally.dice)
     top5 = {} if counted.in_five is None else {"top5": ratio(weights @ counted.in_five, weights.sum(1))}
-    return {**_overall(tally), **top5, "per_class": per_class}
+    return {**_overall(tally), **top5, "per_class": per_class, "calibration": _calibration(counted, weights)}
 
 
 def _of_a_part(counted: _Counted, weights: NDArray[np.int64]) -> Numbers:
@@ -132,20 +140,26 @@ def _in_best(truth: NDArray[np.int64], probabilities: NDArray[Any], k: int) -> N
     return before < k
 
 
-def _calibration(
+def _surplus(
     truth: NDArray[np.int64], probabilities: NDArray[Any], predicted: NDArray[np.int64]
-) -> dict[str, float]:
+) -> NDArray[np.float64]:
+    """By how much each answer's probability is over 1 (right) or 0 (wrong), in the column of its range: [P, BINS]."""
+    rows = np.arange(len(truth))
+    confidence = probabilities[rows, predicted].astype(np.float64)
+    bins = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)  # a bin holds its upper end
+    surplus = np.zeros((len(truth), BINS))
+    surplus[rows, bins] = confidence - (predicted == truth)
+    return surplus
+
+
+def _calibration(counted: _Counted, weights: NDArray[np.int64]) -> Numbers:
     """How well the probabilities can be believed.
 
     ``expected_calibration_error`` is the mean distance of confidence and accuracy over 15 equal ranges of the answer's
     probability, weighted by their pictures; ``negative_log_likelihood`` is in nats a picture.
     """
-    rows = np.arange(len(truth))
-    confidence = probabilities[rows, predicted].astype(np.float64)
-    bins = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)  # a bin holds its upper end
-    surplus = np.bincount(bins, confidence - (predicted == truth), BINS)
-    own = probabilities[rows, truth].astype(np.float64)
+    pictures = weights.sum(1)
     return {
-        "expected_calibration_error": float(np.abs(surplus).sum() / len(truth)),
-        "negative_log_likelihood": float(-np.log(np.maximum(own, LEAST_PROBABILITY)).mean()),
+        "expected_calibration_error": ratio(np.abs(weights @ counted.surplus).sum(1), pictures),
+        "negative_log_likelihood": ratio(weights @ counted.unlikelihood, pictures),
     }

@@ -72,7 +72,7 @@ class DetectionEvaluation(Evaluation):
             overall(
                 ("AP", at(coco, intervals, "AP"), "COCO's, over IoU 0.5 to 0.95"),
                 ("AP50", at(coco, intervals, "AP50"), "at IoU 0.5"),
-                ("AP75", Ranged(coco["AP75"]), "at IoU 0.75"),
+                ("AP75", at(coco, intervals, "AP75"), "at IoU 0.75"),
                 ("AR100", Ranged(coco["AR100"]), "recall with 100 boxes a picture"),
                 ("found", at(point, around, "found"), f"of the objects, {shipped}"),
                 ("precision of boxes", at(point, around, "precision_of_boxes"), f"of the boxes, {shipped}"),

@@ -17,6 +17,8 @@ from toolkit.evaluation.confusions import Confusions, Regions
 from toolkit.evaluation.operating_point import Judged, confusions
 from toolkit.evaluation.resampling import Numbers, by_name, mean_of_known, measured, ratio
 
+AT_75 = 5  # of COCO's IoU thresholds, from 0.5 in steps of 0.05
+
 
 @dataclass(frozen=True)
 class DetectionCounts:
@@ -83,6 +85,7 @@ def _numbers(counts: DetectionCounts, weights: NDArray[np.int64]) -> Numbers:
     tally = counts.shipped.weighed(classes, weights)
     return {
         **_overall(precision),
+        "AP75": mean_of_known(precision[:, :, AT_75]),
         "per_class": by_name(counts.class_names, AP=precision.mean(2), AP50=precision[:, :, 0]),
         "operating_point": {
             **_at_threshold(counts, weights),

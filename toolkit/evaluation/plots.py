@@ -34,8 +34,8 @@ def confusion_plot(counts: Sequence[Sequence[int]], labels: Sequence[str], unit:
     matrix = np.asarray(counts)
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     many = len(labels) > MOST_NAMED
-    side = 10.0 if many else 1.1 * len(labels)
-    figure, axes = new_figure(1, 1, (1.2 * side + 2.5, side + 1.5))
+    side = 10.0 if many else max(3.5, 0.85 * len(labels))
+    figure, axes = new_figure(1, 1, (1.1 * side + 2.0, side + 1.2))
     axis = axes[0, 0]
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(matrix if not many else np.zeros((0, 0))):

@@ -85,18 +85,19 @@ def test_every_number_against_loops(pictures: int, classes: int) -> None:
     assert error == pytest.approx(slow_calibration_error(truth, probabilities), abs=1e-7)
 
 
-def slow_intervals(truth: np.ndarray, answers: np.ndarray, groups: list[str], classes: int) -> dict[str, Any]:
+def slow_intervals(truth: np.ndarray, probabilities: np.ndarray, groups: list[str], classes: int) -> dict[str, Any]:
     """Draw the groups as the seed says, put the pictures of each round side by side, and measure those."""
     members = list(dict.fromkeys(groups))
     rounds = []
     for drawn in np.random.default_rng(0).integers(len(members), size=(200, len(members))):
         chosen = [i for g in drawn for i, name in enumerate(groups) if name == members[g]]
-        t, p = truth[chosen].tolist(), answers[chosen].tolist()
+        t, p = truth[chosen].tolist(), probabilities[chosen].argmax(1).tolist()
         recalls = [row["recall"] for row in slow_f1(t, p, classes)]
-        rounds.append((np.mean(np.equal(t, p)), slow_macro(t, p, classes), *recalls))
+        error = slow_calibration_error(truth[chosen], probabilities[chosen])
+        rounds.append((np.mean(np.equal(t, p)), slow_macro(t, p, classes), error, *recalls))
     columns = [[value for value in column if value is not None] for column in zip(*rounds, strict=True)]
     bounds = [np.percentile(column, [2.5, 97.5]).tolist() for column in columns]
-    return {"top1": bounds[0], "macro_f1": bounds[1], "recall": bounds[2:]}
+    return {"top1": bounds[0], "macro_f1": bounds[1], "error": bounds[2], "recall": bounds[3:]}
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -104,9 +105,10 @@ def test_intervals_against_loops(grouped: bool) -> None:
     truth, probabilities = draw(30, 3)
     groups = [f"object {i // 4}" for i in range(30)] if grouped else None
     found = measure_classification(truth, probabilities, NAMES[:3], groups)["intervals"]
-    wanted = slow_intervals(truth, probabilities.argmax(1), groups or [str(i) for i in range(30)], 3)
+    wanted = slow_intervals(truth, probabilities, groups or [str(i) for i in range(30)], 3)
     assert found["top1"] == pytest.approx(wanted["top1"])
     assert found["macro_f1"] == pytest.approx(wanted["macro_f1"])
+    assert found["calibration"]["expected_calibration_error"] == pytest.approx(wanted["error"])
     for name, bounds in zip(NAMES, wanted["recall"], strict=False):
         assert found["per_class"][name]["recall"] == pytest.approx(bounds)
         assert set(found["per_class"][name]) == {"precision", "recall", "f1"}

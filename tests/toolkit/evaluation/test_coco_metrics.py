@@ -162,9 +162,10 @@ def test_intervals_round_by_round() -> None:
         chosen = [3 * g + k for g in drawn for k in range(3)]
         repeated = Table(NAMES, tuple(table.samples[i] for i in chosen))
         rounds.append(summary(repeated, [answers[i] for i in chosen]))
-    for name in ("AP", "AP50"):
+    for name in ("AP", "AP50", "AP75"):
         wanted = np.percentile([numbers[name] for numbers in rounds], [2.5, 97.5])
         assert metrics["intervals"][name] == pytest.approx(wanted.tolist())
+    for name in ("AP", "AP50"):
         wanted = np.percentile([numbers["per_class"]["cat"][name] for numbers in rounds], [2.5, 97.5])
         assert metrics["intervals"]["per_class"]["cat"][name] == pytest.approx(wanted.tolist())
     assert metrics["intervals"]["method"].startswith("95 % percentile bootstrap over 3 groups of pictures")

@@ -116,6 +116,7 @@ METRICS: dict[str, dict[str, Any]] = {
         "intervals": {
             "AP": [0.4, 0.6],
             "AP50": [0.6, 0.8],
+            "AP75": None,
             "per_class": {"cat": {"AP": [0.5, 0.7], "AP50": [0.7, 0.9]}, "dog": {"AP": None, "AP50": None}},
             "operating_point": {
                 "found": [0.7, 0.8], "precision_of_boxes": [0.4, 0.6], "class_right_of_found": None,
@@ -150,6 +151,7 @@ METRICS: dict[str, dict[str, Any]] = {
             "top1": [0.4, 0.6],
             "top5": [0.9, 1.0],
             "macro_f1": [0.3, 0.5],
+            "calibration": {"expected_calibration_error": [0.04, 0.06], "negative_log_likelihood": [0.5, 0.9]},
             "per_class": {"cat": {"recall": [0.5, 0.7], "precision": [0.7, 0.9], "f1": [0.6, 0.8]},
                           "d|g": {"recall": None, "precision": None, "f1": None}},
             "per_group": {f"scene {i}": {"top1": [0.0, 1.0], "macro_f1": None} for i in range(14)},
@@ -252,9 +254,9 @@ LINES = {
         "top-1              0.512 [0.400, 0.600]  the likeliest class is right",
         "top-5              0.980 [0.900, 1.000]  the right class is among the five likeliest",
         "macro-F1           0.412 [0.300, 0.500]  mean of the classes' F1",
-        "calibration error  0.050                 mean distance of an answer's probability and how often such answers"
+        "calibration error  0.050 [0.040, 0.060]  mean distance of an answer's probability and how often such answers"
         " are right",
-        "log likelihood     0.700                 negative, nats a picture; 0 is sure and right",
+        "log likelihood     0.700 [0.500, 0.900]  negative, nats a picture; 0 is sure and right",
         "",
         "class  recall                precision             F1                    pictures",
         "cat    0.600 [0.500, 0.700]  0.800 [0.700, 0.900]  0.700 [0.600, 0.800]  9",
