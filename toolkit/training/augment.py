@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -127,7 +128,9 @@ class Albumentations:
         """Change ``image`` (uint8 [H, W, 3]) and what goes with it: ``mask``, or ``bboxes`` and ``class_ids``."""
         if self._pipeline is None:
             return sample
-        self._pipeline.set_random_seed(seed)
+        # One generator for all: `set_random_seed` gives each its own from the same seed, so that all draw the same
+        # number when they decide whether to apply, and of two transforms the rarer never comes alone.
+        self._pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
         done: dict[str, Any] = self._pipeline(**sample)
         return {**done, "image": np.ascontiguousarray(done["image"])}
 

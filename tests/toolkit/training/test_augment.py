@@ -114,6 +114,22 @@ def test_the_same_seed_gives_the_same_picture() -> None:
     assert (first != other).any()
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_transforms_are_drawn_independently(nested: bool) -> None:
+    """Of 400 pictures about a quarter is turned round neither way, one way, the other way, both ways."""
+    flips: tuple[dict, ...] = ({"HorizontalFlip": {"p": 0.5}}, {"VerticalFlip": {"p": 0.5}})
+    once = listed(*flips, boxes=False)
+    if nested:
+        import albumentations as A
+
+        once._pipeline = A.Compose([A.Sequential([A.HorizontalFlip(p=0.5)], p=1.0), A.VerticalFlip(p=0.5)])
+    corner = np.zeros((4, 4, 3), np.uint8)
+    corner[0, 0] = 255
+    found = [tuple(np.argwhere(once(seed, image=corner)["image"][..., 0])[0].tolist()) for seed in range(400)]
+    for where in ((0, 0), (0, 3), (3, 0), (3, 3)):
+        assert 60 < found.count(where) < 140  # four and a half standard deviations around 100
+
+
 def test_a_picture_without_boxes_passes_through_everything() -> None:
     empty = Labelled(scene().image, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
     done = compose([empty] * 4, (96, 96), 114, ZoomConfig(), np.random.default_rng(0))
