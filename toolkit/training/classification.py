@@ -24,31 +24,34 @@ Pixels = NDArray[np.float32]
 class ClassificationSet(TrainingSet[LabelSample]):
     """Pictures with a class, changed by the albumentations list, some laid over or put into another."""
 
-    def example(self, epoch: int, index: int, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
-        pixels, target = self._single(index, rng)
+    def example(self, epoch: int, index: int, rng: np.random.Generator, out: Pixels) -> Pixels:
+        target = self._single(index, rng, out)
         augment = self.config.augment
         for mix, probability, alpha in (
             (_mixup, augment.mixup.probability, augment.mixup.alpha),
             (_cutmix, augment.cutmix.probability, augment.cutmix.alpha),
         ):
             if rng.random() < probability:
-                other, its_target = self._single(int(rng.integers(len(self))), rng)
-                share = mix(pixels, other, float(rng.beta(alpha, alpha)), rng)
+                other = np.empty_like(out)
+                its_target = self._single(int(rng.integers(len(self))), rng, other)
+                share = mix(out, other, float(rng.beta(alpha, alpha)), rng)
                 target = (target * share + its_target * (1 - share)).astype(np.float32)
-        return pixels, target
+        return target
 
-    def _single(self, index: int, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+    def _single(self, index: int, rng: np.random.Generator, out: Pixels) -> Pixels:
+        """Write the picture by itself into ``out`` and return its class, one-hot."""
         changed = self.albumentations(int(rng.integers(2**31)), image=self.pictures[index])
-        pixels, _ = self.preprocessing.apply(changed["image"])
+        self.preprocessing.apply(changed["image"], out)
         target = np.zeros(len(self.table.class_names), np.float32)
         target[self.table.samples[index].class_id] = 1
-        return pixels, target
+        return target
 
 
 def _mixup(pixels: Pixels, other: Pixels, share: float, rng: np.random.Generator) -> float:
-    """Lay ``other`` over ``pixels``, in place; return the share of the first."""
+    """Lay ``other`` over ``pixels``, both in place; return the share of the first."""
     pixels *= np.float32(share)
-    pixels += np.float32(1 - share) * other
+    other *= np.float32(1 - share)
+    pixels += other
     return share
 
 

@@ -67,13 +67,24 @@ class TrainingSet(Dataset[tuple[NDArray[np.float32], Any, int]], ABC, Generic[Ki
         return len(self.table)
 
     @abstractmethod
-    def example(self, epoch: int, index: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], Any]:
-        """The picture as this epoch trains on it, float32 [3, h, w], and its target; ``rng`` is the sample's own."""
+    def example(self, epoch: int, index: int, rng: np.random.Generator, out: NDArray[np.float32]) -> Any:
+        """Write the picture as this epoch trains on it into ``out`` [3, h, w] and return its target.
+
+        ``rng`` is the sample's own.
+        """
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[NDArray[np.float32], Any, int]:
-        epoch, index = key
-        pixels, target = self.example(epoch, index, np.random.default_rng((self.config.seed, epoch, index)))
-        return pixels, target, index
+        pixels, targets, indices = self.__getitems__([key])
+        return pixels[0], targets[0], indices[0]
+
+    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> tuple[NDArray[np.float32], list[Any], list[int]]:
+        """The examples of a batch, pictures [B, 3, h, w] written where they stay; what a loader asks for."""
+        pixels = np.empty((len(keys), 3, *self.preprocessing.input_size), np.float32)
+        targets = [
+            self.example(epoch, index, np.random.default_rng((self.config.seed, epoch, index)), out)
+            for (epoch, index), out in zip(keys, pixels, strict=True)
+        ]
+        return pixels, targets, [index for _, index in keys]
 
     @staticmethod
     def stack(targets: Sequence[Any]) -> Any:

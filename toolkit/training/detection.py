@@ -60,10 +60,10 @@ class DetectionSet(TrainingSet[BoxSample]):
         boxes = np.asarray(done["bboxes"], np.float32).reshape(-1, 4)
         return Labelled(done["image"], boxes, np.asarray(done["class_ids"], np.int64).reshape(-1))
 
-    def example(self, epoch: int, index: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], Boxes]:
+    def example(self, epoch: int, index: int, rng: np.random.Generator, out: NDArray[np.float32]) -> Boxes:
         sample = self.augmented(epoch, index, rng)
-        pixels, _ = self.preprocessing.apply(sample.image)
-        return pixels, Boxes(sample.boxes, sample.class_ids)
+        self.preprocessing.apply(sample.image, out)
+        return Boxes(sample.boxes, sample.class_ids)
 
     @staticmethod
     def stack(targets: Sequence[Boxes]) -> Boxes:

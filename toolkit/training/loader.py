@@ -103,7 +103,7 @@ class TrainingLoader(DataLoader[Batch]):
             training_set,  # type: ignore[arg-type]  # a map keyed by what the sampler yields
             batch_sampler=batches,  # type: ignore[arg-type]
             num_workers=workers,
-            collate_fn=Collate(training_set.stack),
+            collate_fn=Collate(training_set.stack),  # type: ignore[arg-type]  # of what `__getitems__` returns
             persistent_workers=workers > 0,
             # A fork would inherit numba's and torch's thread teams, which do not survive it.
             multiprocessing_context=multiprocessing.get_context("forkserver") if workers else None,
@@ -140,14 +140,14 @@ def end_with_parent(worker: int) -> None:
 
 
 class Collate:
-    """Stacks items into a batch. Travels to loader workers."""
+    """Makes a batch of what `TrainingSet.__getitems__` returns. Travels to loader workers."""
 
     def __init__(self, stack: Callable[[Sequence[Any]], Any]) -> None:
         self.stack = stack
 
-    def __call__(self, items: Sequence[tuple[NDArray[np.float32], Any, int]]) -> Batch:
-        pixels, targets, indices = zip(*items, strict=True)
-        return Batch(torch.from_numpy(np.stack(pixels)), self.stack(targets), list(indices))
+    def __call__(self, items: tuple[NDArray[np.float32], list[Any], list[int]]) -> Batch:
+        pixels, targets, indices = items
+        return Batch(torch.from_numpy(pixels), self.stack(targets), indices)
 
 
 def rarity_weights(table: Table[Any], exponent: float) -> NDArray[np.float64] | None:

@@ -35,15 +35,15 @@ class SegmentationSet(TrainingSet[MaskSample]):
         self.pictures = PictureCache(table.samples, config.data.cache_mb * 3 / 4)
         self.masks = PictureCache(table.samples, config.data.cache_mb / 4, read_mask)
 
-    def example(self, epoch: int, index: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], Mask]:
+    def example(self, epoch: int, index: int, rng: np.random.Generator, out: NDArray[np.float32]) -> Mask:
         image, mask = self.pictures[index], self.masks[index]
         crop = self.config.augment.crop_to_labels
         if rng.random() < crop.probability:
             rows, columns = labelled_part(mask, crop.margin, rng)
             image, mask = np.ascontiguousarray(image[rows, columns]), np.ascontiguousarray(mask[rows, columns])
         done = self.albumentations(int(rng.integers(2**31)), image=image, mask=mask)
-        pixels, placement = self.preprocessing.apply(done["image"])
-        return pixels, place_mask(np.asarray(done["mask"]), placement, self.preprocessing.input_size)
+        _, placement = self.preprocessing.apply(done["image"], out)
+        return place_mask(np.asarray(done["mask"]), placement, self.preprocessing.input_size)
 
 
 def labelled_part(mask: Mask, margin: tuple[float, float], rng: np.random.Generator) -> tuple[slice, slice]:

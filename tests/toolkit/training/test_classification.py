@@ -125,14 +125,14 @@ def test_alpha_says_how_evenly_the_shares_are_drawn(mix: str, colours: Path) -> 
 )
 def test_balanced_class_weights(class_ids: tuple, overrides: list[str], weights: list[float] | None) -> None:
     table = table_of(*class_ids)
-    module = ClassificationModule(torch.nn.Identity(), config_of(*overrides), table, table)
+    module = ClassificationModule(torch.nn.Identity(), config_of(*overrides), table, table, total_steps=1)
     assert module.weights == (weights and pytest.approx(weights))
 
 
 def test_held_out_pictures_do_not_weigh() -> None:
     both = Table(NAMES, table_of(0, 0, 1, 2).samples + table_of(1, 1, 1, 1, split="val").samples)
     config = config_of("loss.class_weights=balanced")
-    module = ClassificationModule(torch.nn.Identity(), config, both, both.subset("val"))
+    module = ClassificationModule(torch.nn.Identity(), config, both, both.subset("val"), total_steps=1)
     assert module.weights == pytest.approx([4 / 6, 4 / 3, 4 / 3])
 
 
@@ -158,7 +158,7 @@ BALANCED = [7 / 9, 7 / 9, 7 / 3]  # of three, three and one pictures
 )
 def test_the_config_reaches_the_loss(overrides: list[str], weights: list, smoothing: float, gamma: float) -> None:
     table = table_of(0, 0, 0, 1, 1, 1, 2)
-    module = ClassificationModule(torch.nn.Identity(), config_of(*overrides), table, table)
+    module = ClassificationModule(torch.nn.Identity(), config_of(*overrides), table, table, total_steps=1)
     rng = np.random.default_rng(0)
     logits, target = rng.normal(0, 2, (5, 3)), rng.dirichlet(np.ones(3), 5)
     parts = module.loss(torch.from_numpy(logits), torch.from_numpy(target))
@@ -180,7 +180,7 @@ LIKELY = {0: [2.0, 0.0, -1.0], 1: [-3.0, 1.0, 0.0], 2: [0.0, 0.0, 5.0]}  # logit
 )
 def test_validation_numbers(truth: tuple, said: tuple, top1: float, macro_f1: float) -> None:
     table = table_of(*truth, split="val")
-    module = ClassificationModule(torch.nn.Identity(), config_of(), table, table)
+    module = ClassificationModule(torch.nn.Identity(), config_of(), table, table, total_steps=1)
     answers = [module.answer(np.float32(LIKELY[c]), Placement(1, 1, 0, 0), i) for i, c in enumerate(said)]
     numbers = module.numbers(answers)
     p = np.array([np.exp(LIKELY[c]) / np.exp(LIKELY[c]).sum() for c in said])
@@ -194,7 +194,7 @@ def test_validation_numbers(truth: tuple, said: tuple, top1: float, macro_f1: fl
 
 def test_logits_of_any_size_become_probabilities() -> None:
     table = table_of(0, split="val")
-    module = ClassificationModule(torch.nn.Identity(), config_of(), table, table)
+    module = ClassificationModule(torch.nn.Identity(), config_of(), table, table, total_steps=1)
     answer = module.answer(np.float32([1000.0, -1000.0, 999.0]), Placement(1, 1, 0, 0), 0)
     assert answer.sum() == pytest.approx(1)
     np.testing.assert_allclose(answer, [1 / (1 + np.exp(-1)), 0, 1 / (1 + np.exp(1))], atol=1e-12)

@@ -270,7 +270,7 @@ def test_validation_numbers(
     truth: np.ndarray, said: np.ndarray, mean_dice: float, mean_iou: float, pixel_accuracy: float, tmp_path: Path
 ) -> None:
     table = Table(NAMES, (saved(tmp_path, truth),))
-    module = SegmentationModule(torch.nn.Identity(), config_of(), table, table)
+    module = SegmentationModule(torch.nn.Identity(), config_of(), table, table, total_steps=1)
     numbers = module.numbers([said])
     assert numbers == pytest.approx({"mean_dice": mean_dice, "mean_iou": mean_iou, "pixel_accuracy": pixel_accuracy})
     assert tuple(numbers) == TASK.numbers
@@ -279,7 +279,7 @@ def test_validation_numbers(
 @pytest.mark.parametrize("stride", [1, 4])
 def test_an_answer_has_the_pictures_own_size(stride: int, tmp_path: Path) -> None:
     table = Table(NAMES, (saved(tmp_path, QUARTERS),))
-    module = SegmentationModule(torch.nn.Identity(), config_of(), table, table)
+    module = SegmentationModule(torch.nn.Identity(), config_of(), table, table, total_steps=1)
     _, placement = preprocessing_of(config_of()).apply(np.zeros((40, 60, 3), np.uint8))
     placed = place_mask(QUARTERS, placement, (64, 96))[::stride, ::stride]
     answer = module.answer((np.arange(3)[:, None, None] == placed).astype(np.float32), placement, 0)
@@ -336,7 +336,7 @@ def test_the_config_reaches_the_loss(overrides: list[str]) -> None:
 
     config = config_of(*overrides, "loss.class_weights=[0.5, 1, 2]")
     table = Table(NAMES, ())
-    module = SegmentationModule(torch.nn.Identity(), config, table, table)
+    module = SegmentationModule(torch.nn.Identity(), config, table, table, total_steps=1)
     torch.manual_seed(0)
     logits = torch.randn(2, 3, 16, 24)
     targets = torch.from_numpy(np.stack([random_mask(32, 48, 1), random_mask(32, 48, 2)]))
