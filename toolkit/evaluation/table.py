@@ -32,8 +32,8 @@ def as_card(metrics: dict[str, Any]) -> str:
 
 def counted(metrics: dict[str, Any]) -> str:
     """How much was measured: ``133 pictures, 462 boxes``; pixels are too many to tell."""
-    told = [f"{count:,} {unit}" for unit, count in metrics["data"].items() if unit not in ("split", "pixels")]
-    return ", ".join(told)
+    data, one = metrics["data"], {"pictures": "picture", "boxes": "box"}
+    return ", ".join(f"{data[unit]:,} {unit if data[unit] != 1 else one[unit]}" for unit in one if unit in data)
 
 
 def interval_note(metrics: dict[str, Any]) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from labelled_folders import BOXES, FOLDERS, MASKS, PICTURES
-from tiny_bundle import MAKERS
+from PIL import Image
+from tiny_bundle import MAKERS, WARM, flat
 
 from toolkit.api import evaluate, measure_target
 from toolkit.bundle_spec import Provenance
 from toolkit.errors import UserError
+from toolkit.evaluation.table import as_table
 
 TASKS = ("detection", "classification", "segmentation")
 
@@ -125,3 +129,40 @@ def test_a_config_with_another_root(bundles: dict[str, Path], tmp_path: Path) ->
     )
     with pytest.raises(UserError, match=r"class 'cold' has no pixel in train"):
         measure_target(bundles["segmentation"], data=folder, config=config)
+
+
+def lone_picture(folder: Path, task: str, colour: tuple[int, int, int], mask: int) -> Path:
+    """One picture: without a box, in the class red, or with a mask of one number."""
+    image = folder / {"detection": "images", "classification": "red", "segmentation": "images"}[task] / "a.png"
+    image.parent.mkdir(parents=True)
+    Image.fromarray(flat(colour)).save(image)
+    if task == "detection":
+        listed = {
+            "images": [{"id": 1, "file_name": "a.png"}],
+            "annotations": [],
+            "categories": [{"id": 1, "name": "warm"}],
+        }
+        (folder / "annotations.json").write_text(json.dumps(listed))
+    if task == "segmentation":
+        (folder / "masks").mkdir()
+        Image.fromarray(np.full((64, 64), mask, np.uint8)).save(folder / "masks/a.png")
+    return folder
+
+
+LONE = [
+    ("detection", 0, "1 picture, 0 boxes, split all", "precision of boxes    0.000  of the boxes, at score 0.25"),
+    ("classification", 0, "1 picture, split all", "top-1              1.000  the likeliest class is right"),
+    ("segmentation", 2, "1 picture, split all", "mean Dice       0.000  over warm, cold"),
+    ("segmentation", 255, "1 picture, split all", "mean Dice       -  over warm, cold"),  # not a pixel counts
+]
+
+
+@pytest.mark.parametrize(("task", "mask", "first", "line"), LONE)
+def test_one_picture_has_numbers_but_no_intervals(
+    task: str, mask: int, first: str, line: str, bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    done = measure_target(bundles[task], data=lone_picture(tmp_path / "set", task, WARM, mask))
+    lines = as_table(done.metrics).splitlines()
+    assert (lines[0], line in lines) == (first, True)
+    assert lines[-1] == "No intervals: they need two pictures, or two groups of pictures where groups are told."
+    assert done.write_report(tmp_path / "report").stat().st_size > 10_000
