@@ -32,7 +32,9 @@ class DataCommon(Block):
         "goes on without them.",
     )
     cache_mb: CountOrZero = Field(
-        default=2048, description="Memory for decoded pictures, in megabytes; what does not fit is decoded again."
+        default=2048,
+        description="Memory for decoded pictures in megabytes, for all workers together; what does not fit is decoded "
+        "again.",
     )
     workers: Annotated[int, Field(ge=0, le=256)] = Field(
         default=0,

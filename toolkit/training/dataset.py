@@ -6,7 +6,7 @@ Every sample draws from a generator seeded by (seed, epoch, index), so it does n
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -15,40 +15,12 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from ops import Placement
-from toolkit import images
 from toolkit.data.table import Sample, Table
 from toolkit.preprocess import Preprocessing
 from toolkit.training.augment import Albumentations
+from toolkit.training.picture_cache import PictureCache
 
 Kind = TypeVar("Kind", bound=Sample)
-
-
-def decode(sample: Sample) -> NDArray[np.uint8]:
-    """The sample's picture, RGB uint8 [H, W, 3]."""
-    image: NDArray[np.uint8] = images.decode(sample.path)
-    return image
-
-
-class PictureCache(Generic[Kind]):
-    """Decoded pictures (or masks) kept in memory up to a budget; the rest is decoded again each time."""
-
-    def __init__(
-        self, samples: Sequence[Kind], budget_mb: float, read: Callable[[Kind], NDArray[np.uint8]] = decode
-    ) -> None:
-        self._samples = samples
-        self._left = budget_mb * 2**20
-        self._read = read
-        self._kept: dict[int, NDArray[np.uint8]] = {}
-
-    def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        kept = self._kept.get(index)
-        if kept is not None:
-            return kept
-        image = self._read(self._samples[index])
-        if image.nbytes <= self._left:
-            self._left -= image.nbytes
-            self._kept[index] = image
-        return image
 
 
 class TrainingSet(Dataset[tuple[NDArray[np.float32], Any, int]], ABC, Generic[Kind]):

@@ -18,8 +18,9 @@ from toolkit.errors import UserError, suggest
 from toolkit.evaluation.segmentation_metrics import SegmentationCounts, measure_segmentation
 from toolkit.preprocess import Preprocessing
 from toolkit.segmentation_result import background_of
-from toolkit.training.dataset import PictureCache, TrainingSet
+from toolkit.training.dataset import TrainingSet
 from toolkit.training.module import TaskModule
+from toolkit.training.picture_cache import PictureCache
 from toolkit.training.task import RGB, TrainingTask
 
 Mask = NDArray[np.uint8]
@@ -33,7 +34,7 @@ class SegmentationSet(TrainingSet[MaskSample]):
         super().__init__(table, config, preprocessing)
         # A mask has a third of its picture's bytes, so both have room for the same number.
         self.pictures = PictureCache(table.samples, config.data.cache_mb * 3 / 4)
-        self.masks = PictureCache(table.samples, config.data.cache_mb / 4, read_mask)
+        self.masks = PictureCache(table.samples, config.data.cache_mb / 4, read_mask, channels=0)
 
     def example(self, epoch: int, index: int, rng: np.random.Generator, out: NDArray[np.float32]) -> Mask:
         image, mask = self.pictures[index], self.masks[index]

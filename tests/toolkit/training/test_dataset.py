@@ -13,7 +13,7 @@ import torch
 
 from toolkit.config import parse_config
 from toolkit.data import LabelSample, MaskSample, Table, load_table
-from toolkit.training.dataset import PictureCache, TrainingSet, ValidationSet
+from toolkit.training.dataset import TrainingSet, ValidationSet
 from toolkit.training.loader import EpochBatches, rarity_weights, training_loader, validation_loader
 from toolkit.training.network import preprocessing_of
 from toolkit.training.task import training_task
@@ -244,15 +244,6 @@ def test_rarity_weights_of_boxes_follow_the_rarest_class_of_a_picture(folder: Pa
     for weight, sample in zip(weights, table.samples, strict=True):
         rarest = counts[sample.class_ids].min() if len(sample.class_ids) else counts.max()
         assert weight == pytest.approx(counts.max() / rarest)
-
-
-@pytest.mark.parametrize(("budget_mb", "kept"), [(0, 0), (1, 11), (64, 11)])
-def test_the_cache_keeps_to_its_budget(folder: Path, budget_mb: int, kept: int) -> None:
-    samples = training_set("detection", folder).table.samples[:11]
-    cache = PictureCache(samples, budget_mb)
-    pictures = [cache[i] for i in range(len(samples))]
-    assert sum(cache[i] is picture for i, picture in enumerate(pictures)) == min(kept, len(samples))
-    assert all(p.shape == (96, 128, 3) for p in pictures)
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -16,7 +16,6 @@ from PIL import Image
 import ops
 from toolkit.config import parse_config
 from toolkit.data import MaskSample, Table, load_table
-from toolkit.data.mask_files import read_mask
 from toolkit.errors import UserError
 from toolkit.preprocess import Preprocessing, middle
 from toolkit.training.network import preprocessing_of
@@ -230,16 +229,6 @@ def test_a_crop_to_labels_keeps_all_that_is_labelled(coloured: Path) -> None:
         # Without a margin the labels touch all four sides of what is seen.
         for side in (seen[rows[0]], seen[rows[-1]], seen[:, columns[0]], seen[:, columns[-1]]):
             assert side.any()
-
-
-@pytest.mark.parametrize(("budget_mb", "kept"), [(0, False), (64, True)])
-def test_masks_are_kept_within_the_budget(budget_mb: int, kept: bool, coloured: Path) -> None:
-    config = config_of(f"data.cache_mb={budget_mb}", root=coloured)
-    data = SegmentationSet(load_table(config).subset("train"), config, preprocessing_of(config))
-    first = data.masks[2]
-    assert (data.masks[2] is first) == kept
-    assert (data.pictures[2] is data.pictures[2]) == kept
-    np.testing.assert_array_equal(data.masks[2], read_mask(data.table.samples[2]))
 
 
 def saved(folder: Path, mask: np.ndarray) -> MaskSample:
