@@ -117,10 +117,11 @@ class ResultsTable(Callback):
         values = {
             "epoch": epoch,
             "seconds": self._seconds(),
-            "pictures_per_second": self._timed / max(self._busy, 1e-9),
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             **losses,
         }
+        if self._timed:  # none are, where only the validation was left to do
+            values["pictures_per_second"] = self._timed / self._busy
         if epoch % (trainer.check_val_every_n_epoch or 1) == 0:
             metrics = trainer.callback_metrics
             values |= {name: float(metrics[name]) for name in self.columns if name in metrics}
@@ -129,6 +130,7 @@ class ResultsTable(Callback):
         if trainer.logger is not None:
             trainer.logger.log_metrics(losses, trainer.global_step)
         shown = [f"{name.split('/')[1].replace('_', ' ')} {values[name]:.4f}" for name in self.told if name in values]
-        speed = f"{values['pictures_per_second']:.0f} pictures/s"
-        self.say(f"epoch {epoch}/{trainer.max_epochs}: {', '.join(shown)}, {speed}")
+        if self._timed:
+            shown.append(f"{values['pictures_per_second']:.0f} pictures/s")
+        self.say(f"epoch {epoch}/{trainer.max_epochs}: {', '.join(shown)}")
         self._clear()

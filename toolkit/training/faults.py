@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 from toolkit.errors import UserError
 from toolkit.training.checkpoint_io import CheckpointFiles
+from toolkit.training.interrupts import NAMES, Stopped, signal_behind
+
+log = logging.getLogger("toolkit")
 
 # What a disk answers when it takes no more, and what to do about it.
 NO_ROOM = "make room there"
@@ -24,9 +29,18 @@ DISK_FAULTS = {
 
 @contextlib.contextmanager
 def told(files: CheckpointFiles) -> Iterator[None]:
-    """Turn what stops the block into a ``UserError``; what is a bug passes as it is."""
+    """Turn what stops the block into a ``UserError``; what is a bug passes as it is.
+
+    Ctrl-C leaves as ``KeyboardInterrupt``, SIGTERM as ``SystemExit``, once the log says how to go on.
+    """
     try:
         yield
+    except (KeyboardInterrupt, SystemExit, Stopped) as error:
+        number = signal_behind(error)
+        if number is None:
+            raise
+        log.info("stopped by %s; %s", NAMES[number], files.going_on())
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number) from None
     except OSError as error:
         sentence = _disk(error, files)
         if sentence is None:

@@ -7,8 +7,6 @@ training that died goes on with the very batch that comes next.
 from __future__ import annotations
 
 import multiprocessing
-import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +19,7 @@ from torch.utils.data import DataLoader, Sampler
 from ops import Placement
 from toolkit.data.table import Table
 from toolkit.training.dataset import TrainingSet, ValidationSet
+from toolkit.training.workers import begin_worker, start_fork_server
 
 
 class Batch(NamedTuple):
@@ -61,7 +60,8 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         self.seed = seed
         self.weights = weights
         self.rank, self.ranks = rank, ranks
-        self.epoch = self.start = 0
+        self.epoch = 0
+        self.start = (0, 0)  # the (epoch, batch) that a resumed training begins with
 
     @property
     def sampler(self) -> EpochBatches:
@@ -87,7 +87,8 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         return ordered
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch, start, self.start = self.epoch, self.start, 0  # a later epoch begins at its beginning
+        epoch = self.epoch
+        start = self.start[1] if epoch == self.start[0] else 0  # a later epoch begins at its beginning
         order = self.order(epoch)
         for number in range(start, len(self)):
             batch = order[number * self.batch_size : (number + 1) * self.batch_size]
@@ -99,6 +100,8 @@ class TrainingLoader(DataLoader[Batch]):
     """The loader of the training split. Its state is the position of the batch that comes next."""
 
     def __init__(self, training_set: TrainingSet[Any], batches: EpochBatches, workers: int) -> None:
+        if workers:
+            start_fork_server()
         super().__init__(
             training_set,  # type: ignore[arg-type]  # a map keyed by what the sampler yields
             batch_sampler=batches,  # type: ignore[arg-type]
@@ -109,7 +112,7 @@ class TrainingLoader(DataLoader[Batch]):
             multiprocessing_context=multiprocessing.get_context("forkserver") if workers else None,
             # Its own, or every epoch would draw a number from the global generator, and a resumed one another.
             generator=torch.Generator(),
-            worker_init_fn=end_with_parent,
+            worker_init_fn=begin_worker,
         )
         self.batches = batches
         self.position = (0, 0)
@@ -121,22 +124,7 @@ class TrainingLoader(DataLoader[Batch]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
         self.position = (state["position"][0], state["position"][1])
-        self.batches.epoch, self.batches.start = self.position
-
-
-def end_with_parent(worker: int) -> None:
-    """Make a loader worker end when the training process dies, however that happens.
-
-    Its own parent is the fork server, which lives as long as its children do: torch's check never sees it go.
-    """
-
-    def watch() -> None:
-        parent = multiprocessing.parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+        self.batches.epoch, self.batches.start = self.position[0], self.position
 
 
 class Collate:

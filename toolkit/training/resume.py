@@ -23,6 +23,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint
 from toolkit.data.fingerprint import compare, fingerprint, read_fingerprint
 from toolkit.data.table import Table
 from toolkit.errors import UserError
+from toolkit.training.interrupts import Interrupts
 from toolkit.training.run_folder import DATA, LAST, LOCK, RECORD, Run, environment
 from toolkit.training.weights import read_checkpoint
 
@@ -47,29 +48,58 @@ class SeedEachStep(Callback):
 
 
 class ResumePoint(Checkpoint):
-    """Writes ``checkpoints/last.ckpt`` at each epoch's end, and every ``every`` steps where that is given."""
+    """Writes ``checkpoints/last.ckpt``, and stops after it where a signal asked for that.
 
-    def __init__(self, path: Path, every: int | None) -> None:
+    It is written every ``every`` steps where that is given, before each validation, and at each epoch's end.
+    """
+
+    def __init__(self, path: Path, every: int | None, interrupts: Interrupts) -> None:
         self.path = path
         self.every = every
+        self.interrupts = interrupts
+        self._validates_next = False
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         done = batch_idx + 1
-        # Between the batches of one optimizer step the gradients would be lost; the epoch's end has its own point.
-        if done % trainer.accumulate_grad_batches or done == trainer.num_training_batches:
-            return
-        if self.every and trainer.global_step % self.every == 0:
-            self.save(trainer, (trainer.current_epoch, done))
+        if done == trainer.num_training_batches:
+            # Without a validation the epoch's end comes at once, and has its own point.
+            due = self._validates_next = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
+        elif done % trainer.accumulate_grad_batches:
+            return  # between the batches of one optimizer step the gradients would be lost
+        else:
+            due = self.every is not None and trainer.global_step % self.every == 0
+        asked = self.interrupts.asked(trainer)
+        if due or (asked and done < trainer.num_training_batches):
+            self.save(trainer, (trainer.current_epoch, done), stop=asked)
+        self._validates_next = False
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.save(trainer, (trainer.current_epoch + 1, 0))
+        self.save(trainer, (trainer.current_epoch + 1, 0), stop=self.interrupts.asked(trainer))
 
-    def save(self, trainer: pl.Trainer, position: tuple[int, int]) -> None:
+    def save(self, trainer: pl.Trainer, position: tuple[int, int], *, stop: bool = False) -> None:
         """Write the resume point; ``position`` is the (epoch, batch) that comes next."""
         trainer.train_dataloader.position = position  # type: ignore[union-attr]
         trainer.save_checkpoint(self.path)
+        if stop:
+            self.interrupts.stop()
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Have a run that is resumed before a validation begin with it.
+
+        The trainer takes an epoch whose last batch is done for complete. It goes back to a validation that had begun,
+        so that is what its counters are made to say: all batches complete, the first of the validation in work.
+        """
+        if self._validates_next:
+            loops = checkpoint["loops"]["fit_loop"]
+            for counts in loops["epoch_loop.batch_progress"].values():
+                if isinstance(counts, dict):
+                    counts["completed"] = counts["processed"]
+            begun = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+            loops["epoch_loop.val_loop.batch_progress"] |= {"total": begun, "current": begun}
 
 
 class BestPoint(ModelCheckpoint):

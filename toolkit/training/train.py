@@ -170,18 +170,13 @@ def _fit(
     module = task.module(network, config, training_set.table, validation, total_steps=steps)
     checks = ValidationSet(validation, preprocessing, config.data.cache_mb)
     trainer = make_trainer(config, task, files, log.info, bar=bar, step=point.step if point else None)
-    try:
-        trainer.fit(
-            module,
-            loader,
-            validation_loader(checks, config.train.batch_size),
-            ckpt_path=run.path / LAST if point else None,
-            weights_only=True,
-        )
-    except SystemExit:  # Lightning's answer to Ctrl-C, after the running step
-        kept = f"`toolkit train --resume {run}` goes on with it"
-        log.info("stopped by Ctrl-C; %s", kept)
-        raise KeyboardInterrupt from None
+    trainer.fit(
+        module,
+        loader,
+        validation_loader(checks, config.train.batch_size),
+        ckpt_path=run.path / LAST if point else None,
+        weights_only=True,
+    )
 
 
 def _start_weights(network: Any, config: CommonConfig, loader: Iterable[Any]) -> None:

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from toolkit.config.schema import CommonConfig
 from toolkit.training.callbacks import MovingAverage, ResultsTable
 from toolkit.training.checkpoint_io import CheckpointFiles
+from toolkit.training.interrupts import Interrupts
 from toolkit.training.resume import BestPoint, ResumePoint, SeedEachStep
 from toolkit.training.run_folder import LAST, Run
 from toolkit.training.task import TrainingTask
@@ -54,7 +55,8 @@ def _validate_every(config: CommonConfig) -> int:
 def _callbacks(config: CommonConfig, task: TrainingTask, run: Run, say: Say, bar: bool) -> list[Any]:
     settings, every = config.train, _validate_every(config)
     best = f"val/{task.numbers[0]}"
-    callbacks: list[Any] = [SeedEachStep(config.seed)]
+    interrupts = Interrupts(say)
+    callbacks: list[Any] = [SeedEachStep(config.seed), interrupts]
     if settings.ema_decay is not None:
         callbacks.append(MovingAverage(settings.ema_decay))
     if settings.early_stopping_epochs is not None:
@@ -71,5 +73,6 @@ def _callbacks(config: CommonConfig, task: TrainingTask, run: Run, say: Say, bar
             run.path / "checkpoints", filename="best", monitor=best, mode="max", enable_version_counter=False,
             every_n_epochs=every, auto_insert_metric_name=False,
         ),
-        ResumePoint(run.path / LAST, settings.checkpoint_every),  # the last, so that it knows what the others did
+        # The last, so that it knows what the others did.
+        ResumePoint(run.path / LAST, settings.checkpoint_every, interrupts),
     ]  # fmt: skip

@@ -180,7 +180,7 @@ def test_processes_share_every_batch(size: int, ranks: int) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("position", [(0, 1), (1, 0), (1, 2)])
+@pytest.mark.parametrize("position", [(0, 1), (1, 0), (1, 2), (1, 3)])
 def test_a_loader_goes_on_at_its_position(workers: int, position: tuple[int, int], folder: Path) -> None:
     loader = training_loader(training_set("detection", folder, workers))
     epoch, number = position

@@ -80,8 +80,8 @@ def point_of(run: Path) -> int | None:
     [
         ("checkpoints/last.ckpt", 1, None),  # the first point of all
         ("checkpoints/last.ckpt", 4, 3),
-        ("checkpoints/best.ckpt", 3, 2),
-        ("results.csv", 5, 4),
+        ("checkpoints/best.ckpt", 3, 3),
+        ("results.csv", 5, 6),
     ],
 )
 def test_a_full_disk_leaves_the_file_before_as_it_was(
