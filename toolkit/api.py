@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from toolkit.data.table import Progress
     from toolkit.evaluation.evaluate import Measurement
     from toolkit.training.run_folder import Run
+    from toolkit.training.step_times import StepTimes
 
 # What each call needs beyond the base install, by import name.
 _TRAINING = ("torch", "lightning", "albumentations", "onnx", "onnxscript", "safetensors", "matplotlib")
@@ -63,6 +64,19 @@ def resume_from(
     from toolkit.training.train import resume as resume_training
 
     return resume_training(opened, overrides, progress=progress, bar=bar)
+
+
+def benchmark_training(
+    config: str | Path, overrides: Sequence[str] = (), *, steps: int = 20, progress: Progress | None = None
+) -> tuple[StepTimes, list[str]]:
+    """Time ``steps`` training steps of a config; return the times, and what bounds it and may be changed."""
+    loaded = load_config(config, overrides)
+    _need(_TRAINING, "training")
+    from toolkit.training.step_advice import advice
+    from toolkit.training.step_times import time_steps
+
+    times = time_steps(loaded, steps, progress)
+    return times, advice(times)
 
 
 def evaluate(

@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from toolkit.cli import config_commands, data_commands, info_commands, predict_commands, run_commands, train_commands
+from toolkit.cli import (
+    benchmark_commands,
+    config_commands,
+    data_commands,
+    info_commands,
+    predict_commands,
+    run_commands,
+    train_commands,
+)
 from toolkit.errors import UserError
 
 app = typer.Typer(
@@ -26,6 +34,7 @@ info_commands.add_to(app)
 app.add_typer(config_commands.app, name="config")
 app.add_typer(data_commands.app, name="data")
 app.add_typer(run_commands.app, name="runs")
+app.add_typer(benchmark_commands.app, name="benchmark")
 
 
 def _version(shown: bool) -> None:
