@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -16,11 +16,15 @@ from torch.utils.data import Dataset
 
 from ops import Placement
 from toolkit.data.table import Sample, Table
+from toolkit.errors import UserError
 from toolkit.preprocess import Preprocessing
+from toolkit.training import desk
 from toolkit.training.augment import Albumentations
+from toolkit.training.memory import OutOfMemoryLoading, out_of_memory
 from toolkit.training.picture_cache import PictureCache
 
 Kind = TypeVar("Kind", bound=Sample)
+Examples: TypeAlias = tuple[NDArray[np.float32], list[Any], list[int]]  # pictures, targets, indices
 
 
 class TrainingSet(Dataset[tuple[NDArray[np.float32], Any, int]], ABC, Generic[Kind]):
@@ -46,16 +50,30 @@ class TrainingSet(Dataset[tuple[NDArray[np.float32], Any, int]], ABC, Generic[Ki
         """
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[NDArray[np.float32], Any, int]:
-        pixels, targets, indices = self.__getitems__([key])
+        pixels, targets, indices = self.examples([key])
         return pixels[0], targets[0], indices[0]
 
-    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> tuple[NDArray[np.float32], list[Any], list[int]]:
-        """The examples of a batch, pictures [B, 3, h, w] written where they stay; what a loader asks for."""
+    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> Examples | Exception:
+        """What a loader asks for: the examples of a batch, or what went wrong through no fault of the code.
+
+        That is handed over, not raised, because a worker's errors arrive with its traceback for their message.
+        """
+        try:
+            return self.examples(keys)
+        except UserError as error:
+            return error
+        except Exception as error:
+            if out_of_memory(error):
+                return OutOfMemoryLoading(str(error))
+            raise
+
+    def examples(self, keys: Sequence[tuple[int, int]]) -> Examples:
+        """The examples of a batch, pictures [B, 3, h, w] written where they stay."""
         pixels = np.empty((len(keys), 3, *self.preprocessing.input_size), np.float32)
-        targets = [
-            self.example(epoch, index, np.random.default_rng((self.config.seed, epoch, index)), out)
-            for (epoch, index), out in zip(keys, pixels, strict=True)
-        ]
+        targets = []
+        for (epoch, index), out in zip(keys, pixels, strict=True):
+            desk.working_on(epoch, index)
+            targets.append(self.example(epoch, index, np.random.default_rng((self.config.seed, epoch, index)), out))
         return pixels, targets, [index for _, index in keys]
 
     @staticmethod

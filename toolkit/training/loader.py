@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, Sampler
 
 from ops import Placement
 from toolkit.data.table import Table
-from toolkit.training.dataset import TrainingSet, ValidationSet
-from toolkit.training.workers import begin_worker, start_fork_server
+from toolkit.training.dataset import Examples, TrainingSet, ValidationSet
+from toolkit.training.workers import Desks, WorkerDied, death, start_fork_server
 
 
 class Batch(NamedTuple):
@@ -100,6 +100,7 @@ class TrainingLoader(DataLoader[Batch]):
     """The loader of the training split. Its state is the position of the batch that comes next."""
 
     def __init__(self, training_set: TrainingSet[Any], batches: EpochBatches, workers: int) -> None:
+        self.desks = Desks(workers)
         if workers:
             start_fork_server()
         super().__init__(
@@ -112,10 +113,32 @@ class TrainingLoader(DataLoader[Batch]):
             multiprocessing_context=multiprocessing.get_context("forkserver") if workers else None,
             # Its own, or every epoch would draw a number from the global generator, and a resumed one another.
             generator=torch.Generator(),
-            worker_init_fn=begin_worker,
+            worker_init_fn=self.desks,
         )
+        self.training_set = training_set
         self.batches = batches
         self.position = (0, 0)
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # all that is asked of it
+        return self._checked(super().__iter__())
+
+    def _checked(self, batches: Any) -> Iterator[Batch]:
+        """The batches. Raises what a worker handed over, and ``WorkerDied`` where one could not any more."""
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                codes = [worker.exitcode for worker in getattr(batches, "_workers", [])]
+                dead = [number for number, code in enumerate(codes) if code]
+                if not dead:
+                    raise
+                doing = " and ".join(self.desks.told(number, self.training_set.table.samples) for number in dead)
+                raise WorkerDied(death(codes[dead[0]], doing, self.training_set.config.data)) from error
+            if isinstance(batch, Exception):
+                raise batch
+            yield batch
 
     def state_dict(self) -> dict[str, Any]:
         """The (epoch, batch) that comes next."""
@@ -133,7 +156,9 @@ class Collate:
     def __init__(self, stack: Callable[[Sequence[Any]], Any]) -> None:
         self.stack = stack
 
-    def __call__(self, items: tuple[NDArray[np.float32], list[Any], list[int]]) -> Batch:
+    def __call__(self, items: Examples | Exception) -> Batch | Exception:
+        if isinstance(items, Exception):
+            return items
         pixels, targets, indices = items
         return Batch(torch.from_numpy(pixels), self.stack(targets), indices)
 

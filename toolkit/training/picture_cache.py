@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from toolkit import images
 from toolkit.data.table import Sample
+from toolkit.training import desk
 
 Kind = TypeVar("Kind", bound=Sample)
 
@@ -48,17 +49,21 @@ class PictureCache(Generic[Kind]):
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         if index >= self._kept:
-            return self._read(self._samples[index])
+            return self._decoded(index)
         shape = self._shapes[index]
         place = self._pixels.array[self._edges[index] : self._edges[index + 1]].reshape(shape)
         if not self._filled.array[index]:
-            image = self._read(self._samples[index])
+            image = self._decoded(index)
             if image.shape != shape:  # another file than when the data was checked
                 return image
             place[:] = image
             self._filled.array[index] = 1  # two that come at once write the same
         place.flags.writeable = False
         return place
+
+    def _decoded(self, index: int) -> NDArray[np.uint8]:
+        desk.opening(index)
+        return self._read(self._samples[index])
 
 
 class SharedBytes:

@@ -28,7 +28,7 @@ from toolkit.training.run_log import log_to
 from toolkit.training.task import TrainingTask, training_task
 
 if TYPE_CHECKING:
-    from toolkit.training.checkpoint_io import CheckpointFiles
+    from toolkit.training.faults import Guard
     from toolkit.training.precision import Measured
     from toolkit.training.resume import Resumed
 
@@ -47,9 +47,11 @@ def train(
     anything wrong in config, data or start weights before the first step.
     """
     table, task = _prepare(loaded.config, progress)
+    from toolkit.training.memory import memory_told
     from toolkit.training.precision import settle
 
-    loaded, measured = settle(loaded, len(table.class_names))
+    with memory_told(loaded.config, "while the precision was chosen"):
+        loaded, measured = settle(loaded, len(table.class_names))
     return _train(create_run(loaded, run_dir), loaded.config, table, task, bar, measured=measured)
 
 
@@ -101,8 +103,7 @@ def _train(
     import lightning.pytorch as pl
     import torch
 
-    from toolkit.training.checkpoint_io import CheckpointFiles
-    from toolkit.training.faults import told
+    from toolkit.training.faults import Guard
     from toolkit.training.record import recorded
     from toolkit.training.resume import check_pictures, environment_changes, only_trainer, resume_point
 
@@ -115,9 +116,9 @@ def _train(
         if point:
             check_pictures(run, table)
             changes = environment_changes(run, config.train.threads or torch.get_num_threads())
-        files = CheckpointFiles(run, point.step if point else None)
+        guard = Guard(run, config, point.step if point else None)
         held.enter_context(log_to(run.path / "train.log"))
-        held.enter_context(told(files))
+        held.enter_context(guard.told())
         held.enter_context(recorded(run, config, table, measured))
         log.info("run directory %s", run)
         if point:
@@ -129,7 +130,7 @@ def _train(
         if changes:
             log.warning("not bit for bit what an unstopped training would give: %s", ", ".join(changes))
         pl.seed_everything(config.seed, verbose=False)
-        _fit(config, table, task, files, bar, point)
+        _fit(config, table, task, guard, bar, point)
         return _finish(run, table, task)
 
 
@@ -145,7 +146,7 @@ def _fit(
     config: CommonConfig,
     table: Table[Any],
     task: TrainingTask,
-    files: CheckpointFiles,
+    guard: Guard,
     bar: bool,
     point: Resumed | None,
 ) -> None:
@@ -156,7 +157,7 @@ def _fit(
     from toolkit.training.loader import training_loader, validation_loader
     from toolkit.training.trainer import make_trainer
 
-    run, preprocessing = files.run, preprocessing_of(config)
+    run, preprocessing = guard.run, preprocessing_of(config)
     training_set = task.training_set(table.subset("train"), config, preprocessing)
     validation = table.subset("val")
     network = build_network(config.model, len(table.class_names)).to(memory_format=torch.channels_last)
@@ -169,7 +170,7 @@ def _fit(
     steps = math.ceil(len(loader) / config.train.accumulate) * config.train.epochs
     module = task.module(network, config, training_set.table, validation, total_steps=steps)
     checks = ValidationSet(validation, preprocessing, config.data.cache_mb)
-    trainer = make_trainer(config, task, files, log.info, bar=bar, step=point.step if point else None)
+    trainer = make_trainer(config, task, guard, log.info, bar=bar, step=point.step if point else None)
     trainer.fit(
         module,
         loader,

@@ -12,10 +12,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from toolkit.config.schema import CommonConfig
 from toolkit.training.callbacks import MovingAverage, ResultsTable
-from toolkit.training.checkpoint_io import CheckpointFiles
+from toolkit.training.faults import Guard
 from toolkit.training.interrupts import Interrupts
 from toolkit.training.resume import BestPoint, ResumePoint, SeedEachStep
-from toolkit.training.run_folder import LAST, Run
+from toolkit.training.run_folder import LAST
 from toolkit.training.task import TrainingTask
 
 Say = Callable[[str], None]
@@ -24,7 +24,7 @@ PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"fp32": "32-true", "b
 
 
 def make_trainer(
-    config: CommonConfig, task: TrainingTask, files: CheckpointFiles, say: Say, *, bar: bool, step: int | None = None
+    config: CommonConfig, task: TrainingTask, guard: Guard, say: Say, *, bar: bool, step: int | None = None
 ) -> Any:
     """Return the trainer of a run; logs after ``step``, where a run is resumed, are cut off."""
     settings = config.train
@@ -38,9 +38,9 @@ def make_trainer(
         gradient_clip_val=settings.clip_norm,
         check_val_every_n_epoch=_validate_every(config),
         num_sanity_val_steps=0,
-        callbacks=_callbacks(config, task, files.run, say, bar),
-        plugins=[files],
-        logger=TensorBoardLogger(files.run.path, name="", version="tensorboard", purge_step=step),
+        callbacks=_callbacks(config, task, guard, say, bar),
+        plugins=[guard.files],
+        logger=TensorBoardLogger(guard.run.path, name="", version="tensorboard", purge_step=step),
         enable_progress_bar=bar,
         enable_model_summary=False,
         use_distributed_sampler=False,
@@ -52,11 +52,11 @@ def _validate_every(config: CommonConfig) -> int:
     return min(config.train.validate_every, config.train.epochs)
 
 
-def _callbacks(config: CommonConfig, task: TrainingTask, run: Run, say: Say, bar: bool) -> list[Any]:
-    settings, every = config.train, _validate_every(config)
+def _callbacks(config: CommonConfig, task: TrainingTask, guard: Guard, say: Say, bar: bool) -> list[Any]:
+    run, settings, every = guard.run, config.train, _validate_every(config)
     best = f"val/{task.numbers[0]}"
     interrupts = Interrupts(say)
-    callbacks: list[Any] = [SeedEachStep(config.seed), interrupts]
+    callbacks: list[Any] = [guard.place, SeedEachStep(config.seed), interrupts]
     if settings.ema_decay is not None:
         callbacks.append(MovingAverage(settings.ema_decay))
     if settings.early_stopping_epochs is not None:

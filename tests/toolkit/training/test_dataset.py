@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -78,12 +77,7 @@ def same(one: Any, other: Any) -> bool:
     return bool(pairs) and all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def workers_that_start_quickly() -> None:
-    """Each worker would import torch and Lightning anew; the process that they are forked from has them already."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(
-        ["torch", "albumentations", *(f"toolkit.training.{task}" for task in TASKS)]
-    )
+pytestmark = pytest.mark.usefixtures("workers_that_start_quickly")
 
 
 @pytest.mark.parametrize("task", TASKS)

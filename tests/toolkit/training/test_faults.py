@@ -9,10 +9,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from cut_runs import SHORT, at_call, only_steps, point_of
 from same_runs import same_end
 
 from toolkit.api import resume_from, train_from
@@ -22,14 +22,8 @@ from toolkit.training.checkpoint_io import CheckpointFiles, write_whole
 from toolkit.training.module import TaskModule
 from toolkit.training.run_folder import Run
 
-# 2 epochs of 3 steps, each validated; a resume point every 2 steps besides. The moving average is on.
-CHANGES = ["train.epochs=2", "train.batch_size=12", "train.validate_every=1", "train.checkpoint_every=2"]
-
-
-def only_steps(patch: pytest.MonkeyPatch) -> None:
-    """No plots and no export: trainings that take a second."""
-    patch.setattr("toolkit.training.train._finish", lambda run, *_: run)
-    patch.setattr("toolkit.training.report.draw_data", lambda *_: None)
+# With a resume point every 2 steps besides.
+CHANGES = [*SHORT, "train.checkpoint_every=2"]
 
 
 @pytest.fixture(autouse=True)
@@ -37,42 +31,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     only_steps(monkeypatch)
 
 
-@pytest.fixture(scope="session")
-def config(quick_configs: dict[str, Path]) -> Path:
-    return quick_configs["classification"]
-
-
-@pytest.fixture(scope="session")
-def whole_run(quick_configs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run that nothing happened to."""
-    with pytest.MonkeyPatch.context() as patch:
-        only_steps(patch)
-        return train_from(
-            quick_configs["classification"], CHANGES, run_dir=tmp_path_factory.mktemp("whole") / "run"
-        ).path
-
-
-def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[TaskModule], None]) -> None:
-    """Do something when the training is about to take its step number ``step``, counted from 1."""
-    inner = TaskModule.training_step
-
-    def training_step(module: TaskModule, batch: Any, batch_idx: int) -> Any:
-        if module.trainer.global_step == step - 1:
-            act(module)
-        return inner(module, batch, batch_idx)
-
-    monkeypatch.setattr(TaskModule, "training_step", training_step)
-
-
 def told(error: UserError) -> str:
     """The sentence of an error: there is but one line."""
     assert "\n" not in str(error)
     return str(error)
-
-
-def point_of(run: Path) -> int | None:
-    path = run / "checkpoints/last.ckpt"
-    return torch.load(path, weights_only=True)["global_step"] if path.is_file() else None
 
 
 @pytest.mark.parametrize(
@@ -85,20 +47,20 @@ def point_of(run: Path) -> int | None:
     ],
 )
 def test_a_full_disk_leaves_the_file_before_as_it_was(
-    file: str, step: int, kept: int | None, config: Path, whole_run: Path, tmp_path: Path
+    file: str, step: int, kept: int | None, classifier: Path, whole_run: Callable[..., Path], tmp_path: Path
 ) -> None:
     """/dev/full answers every write with the kernel's own `No space left on device`."""
     run = tmp_path / "run"
     before = []
 
-    def fill(module: TaskModule) -> None:
+    def fill() -> None:
         before.append((run / file).read_bytes() if (run / file).exists() else None)
         (run / f"{file}.part").symlink_to("/dev/full")
 
     with pytest.MonkeyPatch.context() as patch:
-        at_step(patch, step, fill)
+        at_call(patch, TaskModule, "training_step", step, fill)
         with pytest.raises(UserError) as caught:
-            train_from(config, CHANGES, run_dir=run)
+            train_from(classifier, CHANGES, run_dir=run)
     sentence = told(caught.value)
     assert sentence.startswith(f"{run / file}: cannot be written (No space left on device; ")
     goes_on = "begins anew, as there is no resume point yet" if kept is None else f"goes on after step {kept}"
@@ -108,12 +70,12 @@ def test_a_full_disk_leaves_the_file_before_as_it_was(
     assert before == [(run / file).read_bytes() if (run / file).exists() else None]
     assert not list(run.rglob("*.part"))
     resume_from(run)
-    same_end(whole_run, run)
+    same_end(whole_run(), run)
 
 
-def test_a_log_that_cannot_be_written_is_told(whole_run: Path, tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_written_is_told(whole_run: Callable[..., Path], tmp_path: Path) -> None:
     run = tmp_path / "run"
-    shutil.copytree(whole_run, run)
+    shutil.copytree(whole_run(), run)
     (run / "train.log").unlink()
     (run / "train.log").symlink_to("/dev/full")
     with pytest.raises(UserError) as caught:
@@ -125,9 +87,9 @@ def limit_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
 
 
-def test_a_limit_of_a_files_size_is_told_on_the_command_line(whole_run: Path, tmp_path: Path) -> None:
+def test_a_limit_of_a_files_size_is_told_on_the_command_line(whole_run: Callable[..., Path], tmp_path: Path) -> None:
     run = tmp_path / "run"
-    shutil.copytree(whole_run, run)
+    shutil.copytree(whole_run(), run)
     before = (run / "checkpoints/last.ckpt").read_bytes()
     settings = run / "config.yaml"
     settings.write_text(settings.read_text(encoding="utf-8").replace("epochs: 2", "epochs: 3"), encoding="utf-8")
@@ -151,7 +113,7 @@ def test_a_limit_of_a_files_size_is_told_on_the_command_line(whole_run: Path, tm
     ],
 )
 def test_what_a_disk_answers_when_asked_to_keep_what_it_took(
-    number: int, remedy: str, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: int, remedy: str, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some say so only at the fsync."""
 
@@ -160,18 +122,18 @@ def test_what_a_disk_answers_when_asked_to_keep_what_it_took(
 
     monkeypatch.setattr(checkpoint_io.os, "fsync", fsync)
     with pytest.raises(UserError, match=f"results.csv: cannot be written .it said; .*; {remedy}, then"):
-        train_from(config, CHANGES, run_dir=tmp_path / "run")
+        train_from(classifier, CHANGES, run_dir=tmp_path / "run")
 
 
 def test_an_error_of_another_kind_keeps_its_traceback(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(module: TaskModule) -> None:
+    def fails() -> None:
         raise FileNotFoundError(errno.ENOENT, "a bug", "/elsewhere/file")
 
-    at_step(monkeypatch, 1, fails)
+    at_call(monkeypatch, TaskModule, "training_step", 1, fails)
     with pytest.raises(FileNotFoundError, match="a bug"):
-        train_from(config, CHANGES, run_dir=tmp_path / "run")
+        train_from(classifier, CHANGES, run_dir=tmp_path / "run")
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:

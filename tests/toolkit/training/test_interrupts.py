@@ -8,26 +8,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
+from cut_runs import SHORT, at_call, only_steps, point_of
 from same_runs import same_end
 
 from toolkit.api import resume_from, train_from
 from toolkit.training import interrupts
 from toolkit.training.module import TaskModule
-
-# 2 epochs of 3 batches, each validated in 2. The moving average and random changes of the pictures are on.
-CHANGES = ("train.epochs=2", "train.batch_size=12", "train.validate_every=1")
-
-
-def only_steps(patch: pytest.MonkeyPatch) -> None:
-    """No plots and no export: trainings that take a second."""
-    patch.setattr("toolkit.training.train._finish", lambda run, *_: run)
-    patch.setattr("toolkit.training.report.draw_data", lambda *_: None)
 
 
 @pytest.fixture(autouse=True)
@@ -35,43 +24,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     only_steps(monkeypatch)
 
 
-@pytest.fixture(scope="session")
-def config(quick_configs: dict[str, Path]) -> Path:
-    return quick_configs["classification"]
-
-
-@pytest.fixture(scope="session")
-def whole(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Called with more changes: the run with them that nothing happened to."""
-
-    @cache
-    def run_of(*more: str) -> Path:
-        with pytest.MonkeyPatch.context() as patch:
-            only_steps(patch)
-            return train_from(config, [*CHANGES, *more], run_dir=tmp_path_factory.mktemp("whole") / "run").path
-
-    return run_of
-
-
-def at(patch: pytest.MonkeyPatch, hook: str, call: int, act: Callable[[], None]) -> None:
-    """Do something when the ``call``-th call of a module's step has begun, counted from 1."""
-    inner, calls = getattr(TaskModule, hook), iter(range(1, 1000))
-
-    def step(module: TaskModule, *arguments: Any) -> Any:
-        if next(calls) == call:
-            act()
-        return inner(module, *arguments)
-
-    patch.setattr(TaskModule, hook, step)
-
-
 def send(number: int) -> Callable[[], None]:
     return lambda: os.kill(os.getpid(), number)
-
-
-def point_of(run: Path) -> int | None:
-    path = run / "checkpoints/last.ckpt"
-    return torch.load(path, weights_only=True)["global_step"] if path.is_file() else None
 
 
 @pytest.mark.parametrize(
@@ -89,15 +43,15 @@ def point_of(run: Path) -> int | None:
     ],
 )
 def test_a_signal_stops_after_the_step_and_loses_nothing(
-    number: int, hook: str, call: int, more: tuple[str, ...], kept: int, config: Path,
-    whole: Callable[..., Path], tmp_path: Path,
+    number: int, hook: str, call: int, more: tuple[str, ...], kept: int, classifier: Path,
+    whole_run: Callable[..., Path], tmp_path: Path,
 ) -> None:  # fmt: skip
     run = tmp_path / "run"
     before = [signal.getsignal(each) for each in interrupts.NAMES]
     with pytest.MonkeyPatch.context() as patch:
-        at(patch, hook, call, send(number))
+        at_call(patch, TaskModule, hook, call, send(number))
         with pytest.raises((KeyboardInterrupt, SystemExit)) as caught:
-            train_from(config, [*CHANGES, *more], run_dir=run)
+            train_from(classifier, [*SHORT, *more], run_dir=run)
     assert [signal.getsignal(each) for each in interrupts.NAMES] == before
     assert caught.type is (KeyboardInterrupt if number == signal.SIGINT else SystemExit)
     assert number == signal.SIGINT or caught.value.code == 143
@@ -107,7 +61,7 @@ def test_a_signal_stops_after_the_step_and_loses_nothing(
     assert sum(f"{name}: ending the running step, then saving" in line for line in log) == 1
     assert point_of(run) == kept
     resume_from(run)
-    same_end(whole(*more), run)
+    same_end(whole_run(*more), run)
 
 
 class Died(Exception):
@@ -120,16 +74,16 @@ def dies() -> None:
 
 @pytest.mark.parametrize("call", [1, 2, 4])
 def test_a_training_killed_in_a_validation_goes_on_with_that_validation(
-    call: int, config: Path, whole: Callable[..., Path], tmp_path: Path
+    call: int, classifier: Path, whole_run: Callable[..., Path], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
-        at(patch, "validation_step", call, dies)
+        at_call(patch, TaskModule, "validation_step", call, dies)
         with pytest.raises(Died):
-            train_from(config, CHANGES, run_dir=run)
+            train_from(classifier, SHORT, run_dir=run)
     assert point_of(run) == (3 if call < 3 else 6)
     resume_from(run)
-    same_end(whole(), run)
+    same_end(whole_run(), run)
 
 
 def twice() -> None:
@@ -139,12 +93,12 @@ def twice() -> None:
 
 @pytest.mark.parametrize(("echo", "kept"), [(-1.0, 3), (60.0, 4)])
 def test_a_second_ctrl_c_ends_at_once_unless_it_is_the_first_ones_echo(
-    echo: float, kept: int, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    echo: float, kept: int, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(interrupts, "ECHO", echo)
-    at(monkeypatch, "training_step", 4, twice)
+    at_call(monkeypatch, TaskModule, "training_step", 4, twice)
     with pytest.raises(KeyboardInterrupt):
-        train_from(config, CHANGES, run_dir=tmp_path / "run")
+        train_from(classifier, SHORT, run_dir=tmp_path / "run")
     assert point_of(tmp_path / "run") == kept
     log = (tmp_path / "run/train.log").read_text(encoding="utf-8").splitlines()
     assert log[-1].endswith(f"stopped by Ctrl-C; `toolkit train --resume {tmp_path}/run` goes on after step {kept}")
@@ -158,18 +112,18 @@ def test_a_second_ctrl_c_ends_at_once_unless_it_is_the_first_ones_echo(
     ],
 )
 def test_before_and_after_the_steps_ctrl_c_ends_at_once(
-    place: str, how: str, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: str, how: str, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(place, lambda *_: send(signal.SIGINT)())
     with pytest.raises(KeyboardInterrupt):
-        train_from(config, CHANGES, run_dir=tmp_path / "run")
+        train_from(classifier, SHORT, run_dir=tmp_path / "run")
     assert (tmp_path / "run/train.log").read_text(encoding="utf-8").endswith(f"{how}\n")
 
 
-def test_other_exits_pass(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    at(monkeypatch, "training_step", 1, lambda: sys.exit(7))
+def test_other_exits_pass(classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_call(monkeypatch, TaskModule, "training_step", 1, lambda: sys.exit(7))
     with pytest.raises(SystemExit, match="7"):
-        train_from(config, CHANGES, run_dir=tmp_path / "run")
+        train_from(classifier, SHORT, run_dir=tmp_path / "run")
 
 
 # The command line without plots and export.
@@ -195,11 +149,11 @@ def group(leader: int) -> list[int]:
     return found
 
 
-def test_the_loaders_processes_outlive_signals_until_the_step_is_done(config: Path, tmp_path: Path) -> None:
+def test_the_loaders_processes_outlive_signals_until_the_step_is_done(classifier: Path, tmp_path: Path) -> None:
     """A terminal sends Ctrl-C to all processes of a training, a system that shuts down SIGTERM."""
     run = tmp_path / "run"
     changes = ["train.epochs=500", "train.batch_size=12", "train.checkpoint_every=100", "data.workers=2"]
-    command = [sys.executable, "-c", COMMAND, "train", str(config), *changes, "--run-dir", str(run)]
+    command = [sys.executable, "-c", COMMAND, "train", str(classifier), *changes, "--run-dir", str(run)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stderr
         seen = []
