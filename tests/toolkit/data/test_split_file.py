@@ -12,7 +12,7 @@ from drawn_photos import photo
 
 from toolkit import images
 from toolkit.data import Table, load_table
-from toolkit.data.convert_source import folder_config
+from toolkit.data.folder_config import folder_config
 from toolkit.data.split_file import (
     Shares,
     group_names,
@@ -42,7 +42,7 @@ def csv_set(tmp_path: Path) -> Path:
 
 
 def config_of(root: Path, *overrides: str) -> Any:
-    return folder_config(root, "classification", "csv", overrides)
+    return folder_config(root, "classification", {"format": "csv"}, overrides)
 
 
 def split_of(table: Table[Any]) -> dict[str, str]:
@@ -167,7 +167,7 @@ def folders(root: Path, numbers: range) -> Path:
 def test_pictures_of_extra_folders_train_and_stand_in_no_file(tmp_path: Path) -> None:
     root, extra = folders(tmp_path / "set", range(20)), folders(tmp_path / "more", range(100, 140))
     images.write(extra / "dog/copy.jpg", photo(6, (60, 80)))  # of set/dog/6.jpg, which so trains
-    config = folder_config(root, "classification", "folders", [f"data.extra=[{extra}]"])
+    config = folder_config(root, "classification", {"format": "folders"}, [f"data.extra=[{extra}]"])
     for seed in range(4):
         table, listed = split_config(config, Shares(0.5), seed=seed)
         assert {s.name for s in listed} == {s.name for s in table.samples if s.path.is_relative_to(root)}
@@ -207,7 +207,7 @@ def test_a_rare_class_is_not_in_the_way(tmp_path: Path) -> None:
     document = {"images": listed, "annotations": boxes, "categories": [{"id": k, "name": f"c{k}"} for k in (0, 1)]}
     (tmp_path / "annotations.json").write_text(str(document).replace("'", '"'))
     shares = Shares(0.25)
-    table, _ = split_config(folder_config(tmp_path, "detection", "coco", []), shares)
+    table, _ = split_config(folder_config(tmp_path, "detection", {"format": "coco"}, []), shares)
     assert split_of(table)["5.jpg"] == "train"
     assert shortcomings(table, shares) == [
         "class 'c1' is in train only; its pictures make too few groups for every split"

@@ -173,8 +173,7 @@ def test_processes_share_every_batch(size: int, ranks: int) -> None:
     assert [[pair for share in shares for pair in share] for shares in zip(*parts, strict=True)] == whole
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("position", [(0, 1), (1, 0), (1, 2), (1, 3)])
+@pytest.mark.parametrize(("workers", "position"), [(0, (0, 1)), (0, (1, 0)), (0, (1, 2)), (0, (1, 3)), (2, (1, 2))])
 def test_a_loader_goes_on_at_its_position(workers: int, position: tuple[int, int], folder: Path) -> None:
     loader = training_loader(training_set("detection", folder, workers))
     epoch, number = position
