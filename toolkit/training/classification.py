@@ -69,18 +69,18 @@ def _cutmix(pixels: Pixels, other: Pixels, share: float, rng: np.random.Generato
 class ClassificationModule(TaskModule):
     """A classifier in training."""
 
-    def prepare(self, training: Table[LabelSample]) -> None:
-        self.weights: list[float] | None = None
-        if self.config.loss.class_weights == "balanced":
-            counts = np.array([row["train"] for row in training.counts().values()], np.float64)
-            self.weights = (counts.sum() / np.maximum(counts, 1) / len(counts)).tolist()
+    def facts_of(self, training: Table[LabelSample]) -> dict[str, Any]:
+        if self.config.loss.class_weights != "balanced":
+            return {"class_weights": None}
+        counts = np.array([row["train"] for row in training.counts().values()], np.float64)
+        return {"class_weights": (counts.sum() / np.maximum(counts, 1) / len(counts)).tolist()}
 
     def loss(self, raw: Tensor, targets: Tensor) -> dict[str, Tensor]:
         settings = self.config.loss
         return classification_loss(
             raw,
             targets,
-            class_weights=self.weights,
+            class_weights=self.facts["class_weights"],
             smoothing=settings.smoothing,
             focal_gamma=settings.focal_gamma,
         )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ops import Placement
 from toolkit.data.table import Table
+from toolkit.training.finite import FiniteLoss
 from toolkit.training.loader import Batch, Checked
 
 
@@ -32,11 +33,12 @@ class TaskModule(pl.LightningModule, ABC):
         self.network = network
         self.config = config
         self.validation = validation
-        self.prepare(training)
+        self.facts = self.facts_of(training)
         self._found: dict[int, Any] = {}
 
-    def prepare(self, training: Table[Any]) -> None:
-        """Take from the training table what the loss needs, such as class frequencies."""
+    def facts_of(self, training: Table[Any]) -> dict[str, Any]:
+        """What the loss needs of the training table, such as class frequencies, as plain data."""
+        return {}
 
     @abstractmethod
     def loss(self, raw: Tensor, targets: Any) -> dict[str, Tensor]:
@@ -60,9 +62,23 @@ class TaskModule(pl.LightningModule, ABC):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         parts = self.loss(self.network(batch.images), batch.targets)
-        detached = {name: value.detach() for name, value in parts.items()}
-        self.log("loss", detached["loss"], prog_bar=True, logger=False)
-        return {"loss": parts["loss"], "parts": detached}  # the trainer scales the first where batches are accumulated
+        self.parts = {name: value.detach() for name, value in parts.items()}
+        self.log("loss", self.parts["loss"], prog_bar=True, logger=False)
+        # The trainer scales the first where batches are accumulated.
+        return {"loss": parts["loss"], "parts": self.parts}
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip as the trainer would by itself. The norm is computed for that: so it is looked at here."""
+        learnt = [p for group in optimizer.param_groups for p in group["params"]]
+        if gradient_clip_val is None:
+            norm = nn.utils.get_total_norm([p.grad for p in learnt if p.grad is not None])
+        else:
+            norm = nn.utils.clip_grad_norm_(learnt, gradient_clip_val)
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, FiniteLoss):
+                callback.gradient_known(self.trainer, self, norm)
 
     def validation_step(self, batch: Checked, batch_idx: int) -> None:
         raw = self.network(batch.images).float().cpu().numpy()

@@ -40,11 +40,15 @@ class SeedEachStep(Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        key = (self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
-        number = int(np.random.SeedSequence(key).generate_state(1)[0])
-        random.seed(number)
-        np.random.seed(number)
-        torch.manual_seed(number)
+        seed_step(self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
+
+
+def seed_step(seed: int, epoch: int, batch: int, rank: int) -> None:
+    """Seed the global generators for one batch."""
+    number = int(np.random.SeedSequence((seed, epoch, batch, rank)).generate_state(1)[0])
+    random.seed(number)
+    np.random.seed(number)
+    torch.manual_seed(number)
 
 
 class ResumePoint(Checkpoint):

@@ -73,11 +73,9 @@ def place_mask(mask: Mask, placement: Placement, size: tuple[int, int]) -> Mask:
 class SegmentationModule(TaskModule):
     """A segmentation network in training."""
 
-    def prepare(self, training: Table[MaskSample]) -> None:
-        self.minimised = resolve(LOSSES["segmentation"][self.config.loss.kind])
-
     def loss(self, raw: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        parts: dict[str, Tensor] = self.minimised(raw, targets, ignore=IGNORED, **self.config.loss.model_dump())
+        minimised = resolve(LOSSES["segmentation"][self.config.loss.kind])
+        parts: dict[str, Tensor] = minimised(raw, targets, ignore=IGNORED, **self.config.loss.model_dump())
         return parts
 
     def answer(self, raw: NDArray[np.float32], placement: Placement, index: int) -> Mask:

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from toolkit.config.schema import CommonConfig
 from toolkit.training.callbacks import MovingAverage, ResultsTable
 from toolkit.training.faults import Guard
+from toolkit.training.finite import FiniteLoss
 from toolkit.training.interrupts import Interrupts
 from toolkit.training.resume import BestPoint, ResumePoint, SeedEachStep
 from toolkit.training.run_folder import LAST
@@ -56,7 +57,7 @@ def _callbacks(config: CommonConfig, task: TrainingTask, guard: Guard, say: Say,
     run, settings, every = guard.run, config.train, _validate_every(config)
     best = f"val/{task.numbers[0]}"
     interrupts = Interrupts(say)
-    callbacks: list[Any] = [guard.place, SeedEachStep(config.seed), interrupts]
+    callbacks: list[Any] = [guard.place, SeedEachStep(config.seed), interrupts, FiniteLoss(guard)]
     if settings.ema_decay is not None:
         callbacks.append(MovingAverage(settings.ema_decay))
     if settings.early_stopping_epochs is not None:

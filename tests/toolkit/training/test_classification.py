@@ -126,14 +126,14 @@ def test_alpha_says_how_evenly_the_shares_are_drawn(mix: str, colours: Path) -> 
 def test_balanced_class_weights(class_ids: tuple, overrides: list[str], weights: list[float] | None) -> None:
     table = table_of(*class_ids)
     module = ClassificationModule(torch.nn.Identity(), config_of(*overrides), table, table, total_steps=1)
-    assert module.weights == (weights and pytest.approx(weights))
+    assert module.facts["class_weights"] == (weights and pytest.approx(weights))
 
 
 def test_held_out_pictures_do_not_weigh() -> None:
     both = Table(NAMES, table_of(0, 0, 1, 2).samples + table_of(1, 1, 1, 1, split="val").samples)
     config = config_of("loss.class_weights=balanced")
     module = ClassificationModule(torch.nn.Identity(), config, both, both.subset("val"), total_steps=1)
-    assert module.weights == pytest.approx([4 / 6, 4 / 3, 4 / 3])
+    assert module.facts["class_weights"] == pytest.approx([4 / 6, 4 / 3, 4 / 3])
 
 
 def plain_loss(logits: np.ndarray, target: np.ndarray, weights: list[float], smoothing: float, gamma: float) -> float:
