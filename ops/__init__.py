@@ -16,7 +16,10 @@ from ops.coco_average_precision import coco_average_precision
 from ops.coco_match import coco_match
 from ops.coco_stream import CocoStream
 from ops.confusion_matrix import confusion_matrix
+from ops.connected_components import Components, connected_components
 from ops.decode_detections import decode_detections
+from ops.fill_holes import fill_holes
+from ops.largest_component import largest_component
 from ops.letterbox import Placement, letterbox, letterbox_batch
 from ops.mask_iou import mask_iou
 from ops.mosaic_paste import mosaic_paste
@@ -34,6 +37,7 @@ __all__ = [
     "CocoMatches",
     "CocoProtocol",
     "CocoStream",
+    "Components",
     "Placement",
     "argmax_resize",
     "batch_norm_silu",
@@ -45,7 +49,10 @@ __all__ = [
     "coco_average_precision",
     "coco_match",
     "confusion_matrix",
+    "connected_components",
     "decode_detections",
+    "fill_holes",
+    "largest_component",
     "letterbox",
     "letterbox_batch",
     "mask_iou",

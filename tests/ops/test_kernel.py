@@ -38,6 +38,7 @@ raw = rng.normal(size=(3, 84, 8)).astype(np.float32)
 x = rng.normal(size=(40000, 16)).astype(np.float32)
 gain, shift = rng.normal(size=(2, 16)).astype(np.float32)
 logits = rng.normal(size=(5, 64, 64)).astype(np.float32)
+voxels = rng.random((11, 300, 310)) < 0.4
 found, ids = rng.uniform(1, 50, (30000, 4)), rng.integers(3, size=30000)
 true, places = (rng.uniform(1, 50, (300, 4)), rng.integers(3, size=300)), np.arange(30000) // 100
 
@@ -47,6 +48,8 @@ def work():
         ops.letterbox(picture, (416, 320))[0],
         ops.resize_normalize(picture, (416, 320))[0],
         ops.argmax_resize(logits, (2000, 2100)),
+        *ops.connected_components(voxels, 26),
+        ops.largest_component(voxels, 6),
         ops.box_iou(boxes, boxes),
         *ops.simota_assign(raw, boxes[:9] / 8, np.zeros(9, np.int64), [3, 3, 3], input_size=(64, 64)),
         *ops.decode_detections(raw[0], input_size=(64, 64), score_threshold=0.1),
