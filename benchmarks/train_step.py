@@ -1,96 +1,171 @@
-"""Time one training step of a YOLOX network with and without the fused batch normalisation and SiLU.
+"""Time a network's training step in the ways that it can be run: layout, fused batch normalisation, fused optimizer.
 
-One process, the variants interleaved, so that a busy machine disturbs all alike. Run it alone: two processes whose
-OpenMP threads spin on the same cores make each other tens of times slower.
+One process, the variants interleaved, so that a busy machine disturbs all alike; `benchmarks.allocator` and
+`benchmarks.train` compare whole processes. CPU seconds (of all threads) stand beside the seconds on the clock: they
+say nearly the same on a busy machine.
 
-    python benchmarks/train_step.py --batch 16 --size 416 416 --threads 2
+    python -m benchmarks.train_step --model mobilenet_v2 --batch 32 --size 224 224 --threads 2
+    python -m benchmarks.train_step --model yolox_nano --batch 16 --size 416 416 --threads 2
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import platform
 import statistics
-import sys
 import time
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--model", choices=["yolox_nano", "yolox_tiny", "yolox_s"], default="yolox_nano")
-parser.add_argument("--batch", type=int, default=16, help="pictures in a batch")
-parser.add_argument("--size", type=int, nargs=2, default=[416, 416], metavar=("HEIGHT", "WIDTH"), help="pixels")
-parser.add_argument("--threads", type=int, default=os.cpu_count(), help="for torch and numba alike")
-parser.add_argument("--rounds", type=int, default=10, help="timed steps of each variant")
-parser.add_argument("--pools", choices=["shared", "two"], default="shared", help="OpenMP runtimes of numba and torch")
-options = parser.parse_args()
+from toolkit.training.train import _keep_memory, _share_cores
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+_share_cores()
+_keep_memory()
 
 import numba  # noqa: E402
-
-if options.pools == "shared":
-    # Loaded first, numba's OpenMP runtime also serves torch: one pool of threads instead of two that spin.
-    from numba.np.ufunc import omppool  # noqa: F401
-
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
 
-import zoo.yolox  # noqa: E402
-from zoo.norm_act import fusable  # noqa: E402
+import zoo.norm_act  # noqa: E402
+from zoo.classification_loss import classification_loss  # noqa: E402
+from zoo.mobilenet_v2 import mobilenet_v2  # noqa: E402
+from zoo.resnet import resnet18, resnet50  # noqa: E402
+from zoo.segmentation_loss import segmentation_loss  # noqa: E402
+from zoo.unet import unet  # noqa: E402
+from zoo.yolox import yolox_nano, yolox_s, yolox_tiny  # noqa: E402
 from zoo.yolox_loss import yolox_loss  # noqa: E402
 
-torch.set_num_threads(options.threads)
-numba.set_num_threads(options.threads)
-torch.manual_seed(0)
-size = tuple(options.size)
-network = getattr(zoo.yolox, options.model)(3).to(memory_format=torch.channels_last).train()
-optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
-pictures = (torch.rand(options.batch, 3, *size) * 255).contiguous(memory_format=torch.channels_last)
-boxes = [np.array([[10, 10, 100, 120], [200, 200, 240, 250]], np.float32)] * options.batch
-classes = [np.array([0, 2])] * options.batch
+CLASSES = 6
+FUSABLE = zoo.norm_act.fusable
 
 
-def step() -> tuple[float, float]:
-    """Return the seconds of the forward pass and of the whole step."""
-    start = time.perf_counter()
-    raw = network(pictures)
-    forward = time.perf_counter() - start
-    loss = yolox_loss(raw, boxes, classes, input_size=size)["loss"]
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return forward, time.perf_counter() - start
+class Variant(NamedTuple):
+    """One way to run a step."""
+
+    layout: torch.memory_format
+    fused_norm: bool
+    fused_optimizer: bool
 
 
-def select(variant: str) -> None:
-    zoo.yolox.fusable = fusable if variant == "fused" else lambda x, bn: False
-    for module in network.modules():
-        if isinstance(module, torch.nn.SiLU):
-            module.inplace = variant == "torch, SiLU in place"
+VARIANTS = {
+    "torch's layers, contiguous": Variant(torch.contiguous_format, False, False),
+    "torch's layers": Variant(torch.channels_last, False, False),
+    "fused norm": Variant(torch.channels_last, True, False),
+    "fused norm, optimizer": Variant(torch.channels_last, True, True),
+}
 
 
-variants = ["torch, SiLU in place", "torch", "fused"]
-times: dict[str, list[tuple[float, float]]] = {variant: [] for variant in variants}
-for number in range(options.rounds + 2):
-    for variant in variants:
-        select(variant)
-        measured = step()
-        if number >= 2:  # compilation and first allocations
-            times[variant].append(measured)
+class Work(NamedTuple):
+    """A network, one batch for it and the loss of its output."""
 
-print(
-    f"python {platform.python_version()}, torch {torch.__version__}, numba {numba.__version__}, "
-    f"threads torch {torch.get_num_threads()} numba {numba.get_num_threads()} ({numba.threading_layer()}), "
-    f"OpenMP pools {options.pools}, load {os.getloadavg()[0]:.1f}"
-)
-print(f"{options.model}, batch {options.batch}, {size[0]}x{size[1]}, {options.rounds} rounds, milliseconds")
-print(f"{'variant':22} {'forward':>8} {'step':>8} {'step, quartiles':>16} {'against in place':>17}")
-reference = statistics.median(total for _, total in times[variants[0]])
-for variant in variants:
-    forward, total = zip(*times[variant], strict=True)
-    low, median, high = statistics.quantiles(total, n=4)
-    print(
-        f"{variant:22} {1e3 * statistics.median(forward):8.0f} {1e3 * median:8.0f} "
-        f"{1e3 * low:7.0f} .. {1e3 * high:5.0f} {reference / median:16.2f}x"
+    network: nn.Module
+    pictures: Tensor
+    loss: Callable[[Tensor], Tensor]
+
+
+def classifier(build: Callable[..., nn.Module], batch: int, size: tuple[int, int]) -> Work:
+    targets = torch.eye(CLASSES)[torch.arange(batch) % CLASSES]
+    return Work(build(num_classes=CLASSES), torch.randn(batch, 3, *size), lambda raw: loss_of(raw, targets))
+
+
+def loss_of(raw: Tensor, targets: Tensor) -> Tensor:
+    return classification_loss(raw, targets)["loss"]
+
+
+def segmenter(build: Callable[..., nn.Module], batch: int, size: tuple[int, int]) -> Work:
+    masks = torch.randint(0, CLASSES, (batch, *size))
+    return Work(
+        build(num_classes=CLASSES), torch.randn(batch, 3, *size), lambda raw: segmentation_loss(raw, masks)["loss"]
     )
+
+
+def detector(build: Callable[..., nn.Module], batch: int, size: tuple[int, int]) -> Work:
+    boxes = [np.array([[10, 10, 100, 120], [200, 200, 240, 250]], np.float32)] * batch
+    classes = [np.array([0, 2])] * batch
+    return Work(
+        build(CLASSES),
+        torch.rand(batch, 3, *size) * 255,
+        lambda raw: yolox_loss(raw, boxes, classes, input_size=size)["loss"],
+    )
+
+
+MODELS: dict[str, tuple[Callable[..., Work], Callable[..., nn.Module]]] = {
+    "mobilenet_v2": (classifier, mobilenet_v2),
+    "resnet18": (classifier, resnet18),
+    "resnet50": (classifier, resnet50),
+    "unet": (segmenter, unet),
+    "yolox_nano": (detector, yolox_nano),
+    "yolox_tiny": (detector, yolox_tiny),
+    "yolox_s": (detector, yolox_s),
+}
+
+
+def step_of(work: Work, variant: Variant) -> Callable[[], None]:
+    """Return a function that does one training step of a copy of the network."""
+    network = copy.deepcopy(work.network).to(memory_format=variant.layout).train()
+    pictures = work.pictures.contiguous(memory_format=variant.layout)
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-4, fused=variant.fused_optimizer or None)
+
+    def step() -> None:
+        zoo.norm_act.fusable = FUSABLE if variant.fused_norm else lambda x, bn: False
+        loss = work.loss(network(pictures))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def measure(steps: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[tuple[float, float]]]:
+    """Return seconds on the clock and CPU seconds of each step; the steps take turns."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
+    for number in range(rounds + 2):
+        for name, step in steps.items():
+            clock, cpu = time.perf_counter(), time.process_time()
+            step()
+            if number >= 2:  # compilation and first allocations
+                times[name].append((time.perf_counter() - clock, time.process_time() - cpu))
+    return times
+
+
+def tell(times: dict[str, list[tuple[float, float]]]) -> None:
+    print(f"{'milliseconds':27} {'step':>7} {'quartiles':>15} {'CPU':>7} {'against the first':>18} {'in CPU':>7}")
+    first, first_cpu = (statistics.median(values) for values in zip(*next(iter(times.values())), strict=True))
+    for name, measured in times.items():
+        clock, cpu = zip(*measured, strict=True)
+        low, median, high = (1e3 * value for value in statistics.quantiles(clock, n=4))
+        spent = statistics.median(cpu)
+        print(
+            f"{name:27} {median:7.0f} {low:6.0f} .. {high:5.0f} {1e3 * spent:7.0f}"
+            f" {1e3 * first / median:17.2f}x {first_cpu / spent:6.2f}x"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=list(MODELS), default="mobilenet_v2")
+    parser.add_argument("--batch", type=int, default=32, help="pictures in a batch")
+    parser.add_argument("--size", type=int, nargs=2, default=[224, 224], metavar=("HEIGHT", "WIDTH"), help="pixels")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="for torch and numba alike")
+    parser.add_argument("--rounds", type=int, default=10, help="timed steps of each variant")
+    given: Any = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    numba.set_num_threads(given.threads)
+    torch.manual_seed(0)
+    kind, build = MODELS[given.model]
+    work = kind(build, given.batch, tuple(given.size))
+    times = measure({name: step_of(work, variant) for name, variant in VARIANTS.items()}, given.rounds)
+    print(
+        f"python {platform.python_version()}, torch {torch.__version__}, numba {numba.__version__}, "
+        f"{os.cpu_count()} cores, threads torch {torch.get_num_threads()} numba {numba.get_num_threads()}, "
+        f"load {os.getloadavg()[0]:.1f}"
+    )
+    print(f"{given.model}, batch {given.batch}, {given.size[0]}x{given.size[1]}, {given.rounds} rounds")
+    tell(times)
+
+
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ops._coco import CocoMatches, CocoProtocol
 from ops.argmax_resize import argmax_resize
-from ops.batch_norm_silu import batch_norm_silu, batch_norm_silu_backward
+from ops.batch_norm_act import batch_norm_act, batch_norm_act_backward
 from ops.box_iou import box_iou
 from ops.channel_statistics import channel_statistics
 from ops.coco_accumulate import CocoCurves, coco_accumulate
@@ -40,8 +40,8 @@ __all__ = [
     "Components",
     "Placement",
     "argmax_resize",
-    "batch_norm_silu",
-    "batch_norm_silu_backward",
+    "batch_norm_act",
+    "batch_norm_act_backward",
     "batched_nms",
     "box_iou",
     "channel_statistics",

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from torch import nn
 
+from zoo.norm_act import NormActSequential
 
-class ConvUnit(nn.Sequential):
+
+class ConvUnit(NormActSequential):
     """Convolution without bias, batch normalisation, activation; the size is kept but for the stride (rounded up)."""
 
     def __init__(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zoo.class_map import class_maps
 from zoo.conv_unit import ConvUnit, start_convolutions, start_logits
+from zoo.norm_act import NormActSequential
 
 # Table 2 of the paper, between its first and last convolution: expansion, channels, blocks, stride of the first block.
 STAGES = (
@@ -40,7 +41,7 @@ class InvertedResidual(nn.Module):
         super().__init__()
         hidden = inputs * expansion
         widen = [ConvUnit(inputs, hidden, 1, activation=nn.ReLU6)] if expansion > 1 else []
-        self.conv = nn.Sequential(
+        self.conv = NormActSequential(
             *widen,
             ConvUnit(hidden, hidden, 3, stride, groups=hidden, dilation=dilation, activation=nn.ReLU6),
             nn.Conv2d(hidden, outputs, 1, bias=False),

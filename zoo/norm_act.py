@@ -1,6 +1,7 @@
-"""Batch normalisation and SiLU as one differentiable torch function over `ops`: for training on the CPU, nothing else.
+"""Batch normalisation and the activation after it as one differentiable torch function over `ops`.
 
-Where it does not apply (evaluation, export, another device or layout) the caller uses torch's own two layers. A trainer
+That is for training on the CPU in float32 with the channels last, and nothing else: elsewhere (evaluation, export,
+another device, layout or precision, autocast among them) `norm_act` calls torch's own two layers. A trainer
 gets one pool of threads for torch and numba by importing ``numba.np.ufunc.omppool`` before torch.
 """
 
@@ -23,14 +24,25 @@ def _rows(x: Tensor) -> Any:
     return x.detach().permute(0, 2, 3, 1).view(-1, x.shape[1]).numpy()
 
 
-class _BatchNormSiLU(torch.autograd.Function):
+# The layers that have a fused form, and its name in `ops`.
+ACTIVATIONS: dict[type[nn.Module], str] = {
+    nn.Identity: "identity",
+    nn.ReLU: "relu",
+    nn.ReLU6: "relu6",
+    nn.SiLU: "silu",
+}
+
+
+class _BatchNormAct(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, activation: str
+    ) -> tuple[Tensor, Tensor, Tensor]:
         y = torch.empty_like(x, memory_format=torch.channels_last)
         gain, shift = weight.detach().numpy(), bias.detach().numpy()
-        _, mean, variance = ops.batch_norm_silu(_rows(x), gain, shift, eps, out=_rows(y))
+        _, mean, variance = ops.batch_norm_act(_rows(x), gain, shift, eps, activation=activation, out=_rows(y))
         ctx.save_for_backward(x, weight, bias)
-        ctx.moments, ctx.eps = (mean, variance), eps
+        ctx.moments, ctx.eps, ctx.activation = (mean, variance), eps, activation
         statistics = torch.from_numpy(mean), torch.from_numpy(variance)
         ctx.mark_non_differentiable(*statistics)
         ctx.set_materialize_grads(False)
@@ -38,19 +50,19 @@ class _BatchNormSiLU(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         upstream = gradients[0]
         if upstream is None:
-            return None, None, None, None
+            return (None,) * 5
         x, weight, bias = ctx.saved_tensors
         dx = torch.empty_like(x, memory_format=torch.channels_last)
         dy = upstream.contiguous(memory_format=torch.channels_last)
         gain, shift = weight.detach().numpy(), bias.detach().numpy()
         mean, variance = ctx.moments
-        _, dweight, dbias = ops.batch_norm_silu_backward(
-            _rows(dy), _rows(x), mean, variance, gain, shift, ctx.eps, out=_rows(dx)
+        _, dweight, dbias = ops.batch_norm_act_backward(
+            _rows(dy), _rows(x), mean, variance, gain, shift, ctx.eps, activation=ctx.activation, out=_rows(dx)
         )
-        return dx, torch.from_numpy(dweight), torch.from_numpy(dbias), None
+        return dx, torch.from_numpy(dweight), torch.from_numpy(dbias), None, None
 
 
 @functools.cache
@@ -70,8 +82,37 @@ def _threads_agree() -> bool:
     return str(Path(torch.__file__).parent / "lib" / "libgomp") not in loaded
 
 
+def norm_act(x: Tensor, bn: nn.BatchNorm2d, activation: nn.Module | None = None) -> Tensor:
+    """Return ``activation(bn(x))``, in one pass where that may and should be.
+
+    Args:
+        x: [N, C, H, W].
+        bn: the normalisation.
+        activation: any layer; ``None`` is none.
+    """
+    name = "identity" if activation is None else ACTIVATIONS.get(type(activation))
+    if name is not None and fusable(x, bn):
+        return batch_norm_act(x, bn, name)
+    out: Tensor = bn(x)
+    return out if activation is None else activation(out)
+
+
+class NormActSequential(nn.Sequential):
+    """Layers in a row, as `torch.nn.Sequential` runs them, but each batch normalisation by `norm_act`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        layers = list(self)
+        while layers:
+            layer = layers.pop(0)
+            if isinstance(layer, nn.BatchNorm2d):
+                x = norm_act(x, layer, layers.pop(0) if layers and type(layers[0]) in ACTIVATIONS else None)
+            else:
+                x = layer(x)
+        return x
+
+
 def fusable(x: Tensor, bn: nn.BatchNorm2d) -> bool:
-    """Whether `batch_norm_silu` may and should stand in for ``silu(bn(x))``."""
+    """Whether `batch_norm_act` may and should stand in for torch's own layers."""
     return _applies(x, bn) and (torch.get_num_threads() == 1 or _threads_agree())
 
 
@@ -97,12 +138,13 @@ def _applies(x: Tensor, bn: nn.BatchNorm2d) -> bool:
     )
 
 
-def batch_norm_silu(x: Tensor, bn: nn.BatchNorm2d) -> Tensor:
-    """Return ``silu(bn(x))`` of a training step and update the running statistics of ``bn`` as it does itself.
+def batch_norm_act(x: Tensor, bn: nn.BatchNorm2d, activation: str) -> Tensor:
+    """Return the activation of ``bn(x)`` of a training step and update the running statistics as ``bn`` does itself.
 
     Args:
         x: float32 [N, C, H, W] on the CPU, channels last, in a training step of the main thread.
         bn: the normalisation; its ``num_batches_tracked``, ``running_mean`` and ``running_var`` move on.
+        activation: its name in `ops.batch_norm_act`.
 
     Returns:
         float32 [N, C, H, W], channels last; differentiable once in ``x``, ``bn.weight`` and ``bn.bias``.
@@ -112,10 +154,10 @@ def batch_norm_silu(x: Tensor, bn: nn.BatchNorm2d) -> Tensor:
     """
     if not _applies(x, bn):
         raise ValueError(
-            f"batch_norm_silu: expected a float32 channels-last CPU tensor [N, C, H, W] in a training step, got "
+            f"batch_norm_act: expected a float32 channels-last CPU tensor [N, C, H, W] in a training step, got "
             f"{x.dtype} of shape {tuple(x.shape)} and strides {x.stride()} on {x.device}, training={bn.training}"
         )
-    y, mean, variance = _BatchNormSiLU.apply(x, bn.weight, bn.bias, bn.eps)  # type: ignore[no-untyped-call]
+    y, mean, variance = _BatchNormAct.apply(x, bn.weight, bn.bias, bn.eps, activation)  # type: ignore[no-untyped-call]
     _track(bn, mean, variance, x.numel() // x.shape[1])
     result: Tensor = y
     return result
@@ -124,7 +166,7 @@ def batch_norm_silu(x: Tensor, bn: nn.BatchNorm2d) -> Tensor:
 @torch.no_grad()
 def _track(bn: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
     if bn.num_batches_tracked is None or bn.running_mean is None or bn.running_var is None:
-        raise ValueError("batch_norm_silu: expected a batch normalisation with running statistics, got one without")
+        raise ValueError("batch_norm_act: expected a batch normalisation with running statistics, got one without")
     bn.num_batches_tracked.add_(1)
     momentum = 1.0 / float(bn.num_batches_tracked) if bn.momentum is None else bn.momentum
     bn.running_mean.lerp_(mean.to(bn.running_mean.dtype), momentum)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from zoo.class_map import class_maps
 from zoo.conv_unit import start_convolutions
+from zoo.norm_act import NormActSequential, norm_act
 
 
 def _conv3x3(inputs: int, outputs: int, stride: int, dilation: int) -> nn.Conv2d:
@@ -26,7 +27,7 @@ class _Residual(nn.Module):
         super().__init__()
         self.relu = nn.ReLU(inplace=True)
         self.downsample = (
-            nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+            NormActSequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
             if project
             else None
         )
@@ -51,9 +52,8 @@ class BasicBlock(_Residual):
         self.bn2 = nn.BatchNorm2d(channels)
 
     def residual(self, x: Tensor) -> Tensor:
-        x = self.relu(self.bn1(self.conv1(x)))
-        out: Tensor = self.bn2(self.conv2(x))
-        return out
+        x = norm_act(self.conv1(x), self.bn1, self.relu)
+        return norm_act(self.conv2(x), self.bn2)
 
 
 class Bottleneck(_Residual):
@@ -72,10 +72,9 @@ class Bottleneck(_Residual):
         self.bn3 = nn.BatchNorm2d(outputs)
 
     def residual(self, x: Tensor) -> Tensor:
-        x = self.relu(self.bn1(self.conv1(x)))
-        x = self.relu(self.bn2(self.conv2(x)))
-        out: Tensor = self.bn3(self.conv3(x))
-        return out
+        x = norm_act(self.conv1(x), self.bn1, self.relu)
+        x = norm_act(self.conv2(x), self.bn2, self.relu)
+        return norm_act(self.conv3(x), self.bn3)
 
 
 Block = type[BasicBlock] | type[Bottleneck]
@@ -117,7 +116,7 @@ class _Trunk(nn.Module):
         self.channels = (64, 64 * wide, 128 * wide, 256 * wide, 512 * wide)
 
     def stages(self, x: Tensor) -> tuple[Tensor, ...]:
-        stem = self.relu(self.bn1(self.conv1(x)))
+        stem = norm_act(self.conv1(x), self.bn1, self.relu)
         fine = self.layer1(self.maxpool(stem))
         middle = self.layer2(fine)
         coarse = self.layer3(middle)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from zoo.norm_act import batch_norm_silu, fusable
+from zoo.norm_act import norm_act
 
 STRIDES = (8, 16, 32)
 
@@ -27,11 +27,7 @@ class ConvUnit(nn.Module):
         self.act = nn.SiLU()  # in place, autograd would clone what it overwrites
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(x)
-        if type(self.act) is nn.SiLU and fusable(x, self.bn):
-            return batch_norm_silu(x, self.bn)
-        out: Tensor = self.act(self.bn(x))
-        return out
+        return norm_act(self.conv(x), self.bn, self.act)
 
 
 class SeparableUnit(nn.Module):

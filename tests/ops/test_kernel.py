@@ -43,7 +43,7 @@ found, ids = rng.uniform(1, 50, (30000, 4)), rng.integers(3, size=30000)
 true, places = (rng.uniform(1, 50, (300, 4)), rng.integers(3, size=300)), np.arange(30000) // 100
 
 def work():
-    y, mean, variance = ops.batch_norm_silu(x, gain, shift, 1e-3)
+    y, mean, variance = ops.batch_norm_act(x, gain, shift, 1e-3, activation="silu")
     results = [
         ops.letterbox(picture, (416, 320))[0],
         ops.resize_normalize(picture, (416, 320))[0],
@@ -55,7 +55,7 @@ def work():
         *ops.decode_detections(raw[0], input_size=(64, 64), score_threshold=0.1),
         ops.nms(boxes, boxes[:, 0].copy(), 0.5),
         y, mean, variance,
-        *ops.batch_norm_silu_backward(y, x, mean, variance, gain, shift, 1e-3),
+        *ops.batch_norm_act_backward(y, x, mean, variance, gain, shift, 1e-3, activation="relu6"),
         ops.coco_accumulate(ops.coco_match(found, found[:, 0].copy(), ids, *true, classes=3, pictures=places,
                             truth_pictures=np.arange(300), picture_count=300)).precision,
     ]
