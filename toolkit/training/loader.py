@@ -102,7 +102,7 @@ class TrainingLoader(DataLoader[Batch]):
     def __init__(self, training_set: TrainingSet[Any], batches: EpochBatches, workers: int) -> None:
         self.desks = Desks(workers)
         if workers:
-            start_fork_server()
+            start_fork_server(training_set.config.task)
         super().__init__(
             training_set,  # type: ignore[arg-type]  # a map keyed by what the sampler yields
             batch_sampler=batches,  # type: ignore[arg-type]

@@ -6,13 +6,9 @@ Weights are safe in the run directory before anything is reported or exported, s
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import importlib
 import itertools
 import logging
 import math
-import os
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +19,11 @@ from toolkit.data.check import summarise
 from toolkit.data.table import Progress, Table, load_table
 from toolkit.errors import UserError
 from toolkit.training.network import build_network, preprocessing_of
+from toolkit.training.own_process import keep_memory, quiet, share_cores
 from toolkit.training.run_folder import LAST, Run, create_run, write_json
 from toolkit.training.run_log import log_to
 from toolkit.training.task import TrainingTask, training_task
+from toolkit.training.workers import start_fork_server
 
 if TYPE_CHECKING:
     from toolkit.training.faults import Guard
@@ -73,9 +71,11 @@ def resume(run: Run, overrides: Sequence[str] = (), *, progress: Progress | None
 
 
 def _prepare(config: CommonConfig, progress: Progress | None) -> tuple[Table[Any], TrainingTask]:
-    _quiet()
-    _share_cores()
-    _keep_memory()
+    quiet()
+    share_cores()
+    keep_memory()
+    if config.data.workers:
+        start_fork_server(config.task)  # its imports take as long as looking at the data
     import numba
     import torch
 
@@ -202,42 +202,3 @@ def _finish(run: Run, table: Table[Any], task: TrainingTask) -> Run:
     report.draw_results(run, export_run(run, table=table), task)
     log.info("bundle in %s", run.bundle)
     return run
-
-
-def _quiet() -> None:
-    """Keep the libraries' advice out of the user's way; warnings about the user's own run still come through."""
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for pattern in (
-        ".*does not have many workers.*",
-        ".*isinstance.treespec, LeafSpec.*",
-        ".*litlogger.*",
-        ".*smaller than the logging.*",
-        ".*exists and is not empty.*",  # the checkpoints of a resumed run
-    ):
-        warnings.filterwarnings("ignore", pattern)
-
-
-def _share_cores() -> None:
-    """torch and numba bring an OpenMP team each, and an idle one that spins on the other's cores costs speed.
-
-    Loaded before torch, numba's runtime serves both; where torch came first, its idle team must at least sleep.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    with contextlib.suppress(ImportError):  # numba without OpenMP: nothing to share
-        importlib.import_module("numba.np.ufunc.omppool")
-
-
-def _keep_memory() -> None:
-    """Let glibc keep what torch gives back: pages fetched anew for every step cost a quarter of it and more.
-
-    `python -m benchmarks.allocator` has the figures. Other C libraries have no ``mallopt``; there is nothing to set.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL("libc.so.6")
-        for parameter, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 64 * 2**20)):
-            libc.mallopt(parameter, value)
-
-
-# From malloc.h.
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4

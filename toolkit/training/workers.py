@@ -15,17 +15,20 @@ from numpy.typing import NDArray
 
 from toolkit.data.table import Sample
 from toolkit.training import desk
+from toolkit.training.own_process import keep_memory
 from toolkit.training.picture_cache import SharedBytes
+from toolkit.training.task import TASKS
 
 GRACE = 10.0  # seconds that a worker goes on after a SIGTERM, if nobody ends it before
 
 
-def start_fork_server() -> None:
+def start_fork_server(task: str) -> None:
     """Start what workers are forked from, so that it and they ignore Ctrl-C and SIGTERM from their birth.
 
     A terminal, or a system that shuts down, sends these to every process, but the training still needs the workers to
-    end its step. They end with it.
+    end its step. They end with it. It imports once what every worker of the task would import for itself.
     """
+    forkserver.set_forkserver_preload(["__main__", TASKS[task].split(":")[0], "albumentations"])
     if threading.current_thread() is not threading.main_thread():
         return  # may not change what signals do
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -57,6 +60,7 @@ class Desks:
         # help.
         signal.signal(signal.SIGTERM, lambda *_: threading.Timer(GRACE, os._exit, (1,)).start())
         _end_with_parent()
+        keep_memory()
         desk.take(self.rows[worker])
 
     def told(self, worker: int, samples: Sequence[Sample]) -> str:

@@ -77,9 +77,6 @@ def same(one: Any, other: Any) -> bool:
     return bool(pairs) and all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
 
 
-pytestmark = pytest.mark.usefixtures("workers_that_start_quickly")
-
-
 @pytest.mark.parametrize("task", TASKS)
 def test_two_workers_give_the_batches_of_none(task: str, folder: Path) -> None:
     batches = []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -20,7 +22,6 @@ from toolkit.errors import UserError
 from toolkit.training import report, task
 from toolkit.training.classification import ClassificationSet
 
-pytestmark = pytest.mark.usefixtures("workers_that_start_quickly")
 VICTIM = 7
 END = "then `toolkit train --resume {run}` begins anew, as there is no resume point yet"
 
@@ -136,3 +137,20 @@ def test_a_bug_in_a_worker_keeps_its_traceback(
     failing(monkeypatch, partial(Failing, act=partial(int, "no number"), opened=None))
     with pytest.raises(ValueError, match="no number"):
         train_from(classifier, [*SHORT, f"data.workers={workers}"], run_dir=tmp_path / "run")
+
+
+STARTS = """
+import multiprocessing, sys
+from toolkit.training.workers import start_fork_server
+if __name__ == "__main__":
+    start_fork_server("classification")
+    child = multiprocessing.get_context("forkserver").Process(target=exec, args=("import sys; print(*sys.modules)",))
+    child.start()
+    child.join()
+"""
+
+
+def test_a_worker_is_born_with_what_it_needs(tmp_path: Path) -> None:
+    (tmp_path / "starts.py").write_text(STARTS)
+    done = subprocess.run([sys.executable, tmp_path / "starts.py"], capture_output=True, text=True, check=True)
+    assert {"torch", "albumentations", "toolkit.training.classification"} <= set(done.stdout.split())

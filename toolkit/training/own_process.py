@@ -1,0 +1,48 @@
+"""What a training sets for its own process: its libraries' advice, threads and memory. Imports none of them."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import logging
+import os
+import warnings
+
+# From malloc.h.
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
+
+
+def quiet() -> None:
+    """Keep the libraries' advice out of the user's way; warnings about the user's own run still come through."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for pattern in (
+        ".*does not have many workers.*",
+        ".*isinstance.treespec, LeafSpec.*",
+        ".*litlogger.*",
+        ".*smaller than the logging.*",
+        ".*exists and is not empty.*",  # the checkpoints of a resumed run
+    ):
+        warnings.filterwarnings("ignore", pattern)
+
+
+def share_cores() -> None:
+    """torch and numba bring an OpenMP team each, and an idle one that spins on the other's cores costs speed.
+
+    Loaded before torch, numba's runtime serves both; where torch came first, its idle team must at least sleep.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    with contextlib.suppress(ImportError):  # numba without OpenMP: nothing to share
+        importlib.import_module("numba.np.ufunc.omppool")
+
+
+def keep_memory() -> None:
+    """Let glibc keep what torch gives back: pages fetched anew for every step cost a quarter of it and more.
+
+    `python -m benchmarks.allocator` has the figures. Other C libraries have no ``mallopt``; there is nothing to set.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        for parameter, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 64 * 2**20)):
+            libc.mallopt(parameter, value)
