@@ -17,6 +17,7 @@ from ops.coco_match import coco_match
 from ops.coco_stream import CocoStream
 from ops.confusion_matrix import confusion_matrix
 from ops.connected_components import Components, connected_components
+from ops.crop_resize import crop_resize
 from ops.decode_detections import decode_detections
 from ops.fill_holes import fill_holes
 from ops.largest_component import largest_component
@@ -50,6 +51,7 @@ __all__ = [
     "coco_match",
     "confusion_matrix",
     "connected_components",
+    "crop_resize",
     "decode_detections",
     "fill_holes",
     "largest_component",

@@ -47,6 +47,7 @@ def work():
     results = [
         ops.letterbox(picture, (416, 320))[0],
         ops.resize_normalize(picture, (416, 320))[0],
+        ops.crop_resize(picture, boxes, (24, 24)),
         ops.argmax_resize(logits, (2000, 2100)),
         *ops.connected_components(voxels, 26),
         ops.largest_component(voxels, 6),
