@@ -10,6 +10,7 @@ from ops._coco import CocoMatches, CocoProtocol
 from ops.argmax_resize import argmax_resize
 from ops.batch_norm_act import batch_norm_act, batch_norm_act_backward
 from ops.box_iou import box_iou
+from ops.boxes_to_picture import boxes_to_picture
 from ops.channel_statistics import channel_statistics
 from ops.coco_accumulate import CocoCurves, coco_accumulate
 from ops.coco_average_precision import coco_average_precision
@@ -45,6 +46,7 @@ __all__ = [
     "batch_norm_act_backward",
     "batched_nms",
     "box_iou",
+    "boxes_to_picture",
     "channel_statistics",
     "coco_accumulate",
     "coco_average_precision",

@@ -11,12 +11,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ops._arith import clamped
 from ops._check import unit_interval
 from ops._cuda import cuda, cuda_kernel
 from ops._cuda_order import marked_indices
 from ops._device import DeviceMemory, memory_of
 from ops._kernel import kernel
+from ops.boxes_to_picture import to_picture
 from ops.letterbox import Placement
 from ops.nms import suppress, suppress_on_device
 
@@ -50,10 +50,10 @@ def _decode_cell(  # type: ignore[no-untyped-def]
         return nothing, 0
     cx, cy = (np.float64(row[0]) + gx) * stride, (np.float64(row[1]) + gy) * stride
     half_w, half_h = np.float64(_exp(row[2])) * stride * 0.5, np.float64(_exp(row[3])) * stride * 0.5
-    box[0] = clamped((cx - half_w - left) / scale_x, 0.0, width)
-    box[1] = clamped((cy - half_h - top) / scale_y, 0.0, height)
-    box[2] = clamped((cx + half_w - left) / scale_x, 0.0, width)
-    box[3] = clamped((cy + half_h - top) / scale_y, 0.0, height)
+    box[0] = to_picture(cx - half_w, left, scale_x, width)
+    box[1] = to_picture(cy - half_h, top, scale_y, height)
+    box[2] = to_picture(cx + half_w, left, scale_x, width)
+    box[3] = to_picture(cy + half_h, top, scale_y, height)
     inside = box[2] > box[0] and box[3] > box[1]  # neither beside the picture, nor NaN
     return score if inside else nothing, best
 

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from ops._cuda import cuda, cuda_kernel
 from ops._device import DeviceMemory, Memory, memory_of
+from ops._half import float_dtype, to_half
 from ops._kernel import kernel, lone_caller
+from ops._opencv_linear import exact_blend, exact_columns, exact_row, exact_source
 
 
 class Placement(NamedTuple):
@@ -64,7 +66,7 @@ def _columns(width: int, new_width: int) -> Any:
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, scaled, blended):  # type: ignore[no-untyped-def]
+def _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, blended):  # type: ignore[no-untyped-def]
     """Write one resized row: blend two source rows (contiguous, so it vectorises), then blend columns.
 
     All channels of a pixel are done at once: six neighbouring loads instead of fifteen scattered ones.
@@ -74,16 +76,13 @@ def _row(image, out, y, new_height, top, left, first, weight, order, gain, shift
     upper, lower = image[a].reshape(width * 3), image[b].reshape(width * 3)
     for i in range(width * 3):
         blended[i] = np.float32(upper[i]) + w * (np.float32(lower[i]) - np.float32(upper[i]))
-    if scaled:
-        for x in range(width):
-            for c in range(3):
-                blended[3 * x + c] = blended[3 * x + c] * gain[order[c]] + shift[order[c]]
     for i in range(width * 3, width * 3 + 3):  # the right neighbour of the last column is that column
         blended[i] = blended[i - 3]
     c0, c1, c2 = order[0], order[1], order[2]
+    gains, shifts = (gain[c0], gain[c1], gain[c2]), (shift[c0], shift[c1], shift[c2])
     end = left + first.size
     row0, row1, row2 = out[c0, top + y, left:end], out[c1, top + y, left:end], out[c2, top + y, left:end]
-    _blend_columns(blended, first, weight, row0, row1, row2)
+    _blend_columns(blended, first, weight, gains, shifts, row0, row1, row2)
 
 
 # Unsigned and 64 bits wide, or numba looks at every index for a negative one and LLVM for an overflow.
@@ -91,14 +90,15 @@ _1, _2, _3, _4, _5 = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4), np.
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _blend_columns(blended, first, weight, row0, row1, row2):  # type: ignore[no-untyped-def]
+def _blend_columns(blended, first, weight, gains, shifts, row0, row1, row2):  # type: ignore[no-untyped-def]
+    (g0, g1, g2), (s0, s1, s2) = gains, shifts
     for x in range(first.size):
         i, t = first[x], weight[x]
         p0, p1, p2 = blended[i], blended[i + _1], blended[i + _2]
         q0, q1, q2 = blended[i + _3], blended[i + _4], blended[i + _5]
-        row0[x] = p0 + t * (q0 - p0)
-        row1[x] = p1 + t * (q1 - p1)
-        row2[x] = p2 + t * (q2 - p2)
+        row0[x] = (p0 + t * (q0 - p0)) * g0 + s0
+        row1[x] = (p1 + t * (q1 - p1)) * g1 + s1
+        row2[x] = (p2 + t * (q2 - p2)) * g2 + s2
 
 
 @njit(nogil=True, cache=True)
@@ -123,9 +123,8 @@ def _serial(image, out, new_height, new_width, top, left, order, gain, shift, pa
     blended = np.empty(image.shape[1] * 3 + 3, np.float32)
     if border:
         _pad(out, new_height, new_width, top, left, padding)
-    scaled = not (np.all(gain == 1.0) and np.all(shift == 0.0))
     for y in range(new_height):
-        _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, scaled, blended)
+        _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, blended)
 
 
 @kernel(_SIGNATURE, parallel=True, fastmath=True)
@@ -133,63 +132,102 @@ def _parallel(image, out, new_height, new_width, top, left, order, gain, shift, 
     first, weight = _columns(image.shape[1], new_width)
     if border:
         _pad(out, new_height, new_width, top, left, padding)
-    scaled = not (np.all(gain == 1.0) and np.all(shift == 0.0))
     chunk = 16
     for part in prange((new_height + chunk - 1) // chunk):
         blended = np.empty(image.shape[1] * 3 + 3, np.float32)
         for y in range(part * chunk, min(new_height, (part + 1) * chunk)):
-            _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, scaled, blended)
+            _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, blended)
+
+
+@kernel(_SIGNATURE)
+def _exact_serial(image, out, new_height, new_width, top, left, order, gain, shift, padding, border):  # type: ignore[no-untyped-def]
+    columns = exact_columns(image.shape[1], new_width)
+    if border:
+        _pad(out, new_height, new_width, top, left, padding)
+    for y in range(new_height):
+        exact_row(image, out, y, new_height, top, left, columns, order, gain, shift)
+
+
+@kernel(_SIGNATURE, parallel=True)
+def _exact_parallel(image, out, new_height, new_width, top, left, order, gain, shift, padding, border):  # type: ignore[no-untyped-def]
+    columns = exact_columns(image.shape[1], new_width)
+    if border:
+        _pad(out, new_height, new_width, top, left, padding)
+    for y in prange(new_height):
+        exact_row(image, out, y, new_height, top, left, columns, order, gain, shift)
 
 
 @njit(nogil=True, cache=True)
-def _fit(image, out, new_height, new_width, top, left, swap, gain, shift, padding, border):  # type: ignore[no-untyped-def]
-    """On a GPU: one thread a pixel of the result, all channels; blends in the order of `_row`."""
+def _fit(image, out, new_height, new_width, top, left, exact, swap, gain, shift, padding, border):  # type: ignore[no-untyped-def]
+    """On a GPU: one thread a pixel of the result, all channels; blends in the order of the kernels for the CPU."""
     height, width = image.shape[0], image.shape[1]
     from_x, from_y = cuda.grid(2)
     step_x, step_y = cuda.gridsize(2)
     for y in range(from_y, out.shape[1], step_y):
         a, b, w = _source(y - top, height / new_height, height)
+        above, below, near_y, far_y = exact_source(y - top, height, new_height, False)
         for x in range(from_x, out.shape[2], step_x):
             if top <= y < top + new_height and left <= x < left + new_width:
                 i, j, t = _source(x - left, width / new_width, width)
+                before, after, near_x, far_x = exact_source(x - left, width, new_width, True)
                 for k in range(3):
                     c = 2 - k if swap else k
-                    upper, right = np.float32(image[a, i, c]), np.float32(image[a, j, c])
-                    p = (upper + w * (np.float32(image[b, i, c]) - upper)) * gain[k] + shift[k]
-                    q = (right + w * (np.float32(image[b, j, c]) - right)) * gain[k] + shift[k]
-                    out[k, y, x] = p + t * (q - p)
+                    if exact:
+                        p, q = np.int64(image[above, before, c]), np.int64(image[above, after, c])
+                        r, s = np.int64(image[below, before, c]), np.int64(image[below, after, c])
+                        grey = np.float32(exact_blend(p, q, r, s, near_x, far_x, near_y, far_y))
+                    else:
+                        upper, right = np.float32(image[a, i, c]), np.float32(image[a, j, c])
+                        first = upper + w * (np.float32(image[b, i, c]) - upper)
+                        second = right + w * (np.float32(image[b, j, c]) - right)
+                        grey = first + t * (second - first)
+                    out[k, y, x] = grey * gain[k] + shift[k]
             elif border:
                 for k in range(3):
                     out[k, y, x] = padding[k]
 
 
-_COLOURS = "boolean, UniTuple(float32, 3), UniTuple(float32, 3), UniTuple(float32, 3)"
+_COLOURS = "boolean, boolean, UniTuple(float32, 3), UniTuple(float32, 3), UniTuple(float32, 3)"
+_OUTPUTS = ("float32", "float16")
 
 
-@cuda_kernel(
-    f"void(Array(uint8, 3, 'C', readonly=True), float32[:,:,::1], int64, int64, int64, int64, {_COLOURS}, boolean)",
-    block=(32, 8),
-)
-def _twin(image, out, new_height, new_width, top, left, swap, gain, shift, padding, border):  # type: ignore[no-untyped-def]
-    _fit(image, out, new_height, new_width, top, left, swap, gain, shift, padding, border)
+def _twin(image, out, new_height, new_width, top, left, exact, swap, gain, shift, padding, border):  # type: ignore[no-untyped-def]
+    _fit(image, out, new_height, new_width, top, left, exact, swap, gain, shift, padding, border)
+
+
+_TWINS = {
+    name: cuda_kernel(
+        f"void(Array(uint8, 3, 'C', readonly=True), {name}[:,:,::1], int64, int64, int64, int64, {_COLOURS}, boolean)",
+        block=(32, 8),
+        label=name,
+    )(_twin)
+    for name in _OUTPUTS
+}
 
 
 # Pictures of one launch: their addresses and sizes go along as its arguments, which hold 4 KiB.
 _GROUP = 32
 
 
-@cuda_kernel(
-    f"void(UniTuple(Array(uint8, 3, 'C', readonly=True), {_GROUP}), float32[:,:,:,::1], int64[:,::1], {_COLOURS})",
-    block=(32, 8, 1),
-)
-def _group_twin(images, out, fits, swap, gain, shift, padding):  # type: ignore[no-untyped-def]
+def _group_twin(images, out, fits, exact, swap, gain, shift, padding):  # type: ignore[no-untyped-def]
     for k in range(cuda.blockIdx.z, out.shape[0], cuda.gridDim.z):
-        _fit(images[k], out[k], fits[k, 0], fits[k, 1], fits[k, 2], fits[k, 3], swap, gain, shift, padding, True)
+        high, wide, top, left = fits[k, 0], fits[k, 1], fits[k, 2], fits[k, 3]
+        _fit(images[k], out[k], high, wide, top, left, exact, swap, gain, shift, padding, True)
+
+
+_GROUP_TWINS = {
+    name: cuda_kernel(
+        f"void(UniTuple(Array(uint8, 3, 'C', readonly=True), {_GROUP}), {name}[:,:,:,::1], int64[:,::1], {_COLOURS})",
+        block=(32, 8, 1),
+        label=name,
+    )(_group_twin)
+    for name in _OUTPUTS
+}
 
 
 # Pixels read and written. Below it a team of threads costs more than it saves, above all beside another library's
 # team: docs/benchmarks.md has the parallel kernel on small pictures beside ONNX Runtime's spinning threads.
-_PARALLEL_PIXELS = 4_000_000
+_PARALLEL_PIXELS = 2_000_000
 
 
 @functools.lru_cache(maxsize=64)
@@ -229,8 +267,10 @@ def letterbox(
     swap_channels: bool = False,
     center: bool = False,
     border: bool = True,
-    out: NDArray[np.float32] | None = None,
-) -> tuple[NDArray[np.float32], Placement]:
+    exact: bool = False,
+    dtype: Any = np.float32,
+    out: NDArray[Any] | None = None,
+) -> tuple[NDArray[Any], Placement]:
     """Fit a picture into ``size``: bilinear resize keeping the ratio, pad, normalise, HWC to CHW.
 
     Args:
@@ -241,14 +281,17 @@ def letterbox(
         swap_channels: write the channels in reverse order (RGB to BGR).
         center: pad on both sides; otherwise right and below only.
         border: False leaves the padding as ``out`` holds it: for a buffer whose last picture had the same size.
-        out: float32 [3, h, w] to write into.
+        exact: resize to whole grey levels, to the last bit those of ``cv2.resize`` (OpenCV 5.0, ``INTER_LINEAR`` on
+            uint8); slower on the CPU.
+        dtype: float32 or float16 of the result.
+        out: [3, h, w] of that dtype to write into.
 
     Returns:
-        float32 [3, h, w] and the `Placement` that maps picture coordinates to input coordinates.
+        float32 or float16 [3, h, w] and the `Placement` that maps picture coordinates to input coordinates.
 
-    Pixel centres lie at half coordinates, as in OpenCV's ``INTER_LINEAR``; the result is not rounded to whole grey
-    levels and stays within 1 of it. Cost: one read of the picture rows that are used and one write of the result.
-    Takes device arrays too.
+    Pixel centres lie at half coordinates, as in OpenCV's ``INTER_LINEAR``; unless ``exact``, the result is not rounded
+    to whole grey levels and stays within 1 of it. Cost: one read of the picture rows that are used and one write of
+    the result; float16 on the CPU is one pass more. Takes device arrays too.
     """
     memory = memory_of(image=image, out=out)
     picture = _picture(memory, image, "image")
@@ -256,21 +299,21 @@ def letterbox(
     gain, shift, padding = _normalisation(tuple(mean), tuple(std), fill)
     if out is None and not border:
         raise ValueError("border: False needs out, a buffer that holds the padding already")
-    target: NDArray[np.float32] = memory.output(out, np.float32, (3, height, width))
+    target: NDArray[Any] = memory.output(out, float_dtype(dtype), (3, height, width))
     placement, new_height, new_width = place(picture.shape[0], picture.shape[1], (height, width), center)
+    where = new_height, new_width, placement.top, placement.left
     if memory.on_device:
-        memory.launch(
-            _twin, (width, height), picture, target, new_height, new_width, placement.top, placement.left,
-            bool(swap_channels), tuple(gain), tuple(shift), tuple(padding), bool(border),
-        )  # fmt: skip
+        twin, colours = _TWINS[target.dtype.name], (tuple(gain), tuple(shift), tuple(padding))
+        flags = bool(exact), bool(swap_channels)
+        memory.launch(twin, (width, height), picture, target, *where, *flags, *colours, bool(border))
         return target, placement
+    whole = target if target.dtype == np.float32 else np.empty(target.shape, np.float32)
     order = _REVERSED if swap_channels else _KEPT
-    large = picture.shape[0] * picture.shape[1] + height * width > _PARALLEL_PIXELS
-    run = _parallel if large and lone_caller() else _serial
-    run(
-        picture, target, new_height, new_width, placement.top, placement.left,
-        order, gain, shift, padding, border,
-    )  # fmt: skip
+    large = picture.shape[0] * picture.shape[1] + height * width > _PARALLEL_PIXELS and lone_caller()
+    _KERNELS[bool(exact), large](picture, whole, *where, order, gain, shift, padding, border)
+    if whole is not target:
+        y0, x0 = int(placement.top), int(placement.left)
+        to_half(whole, target, None if border else (y0, x0, y0 + new_height, x0 + new_width))
     return target, placement
 
 
@@ -283,32 +326,34 @@ def letterbox_batch(
     std: Sequence[float] = (1.0, 1.0, 1.0),
     swap_channels: bool = False,
     center: bool = False,
-    out: NDArray[np.float32] | None = None,
-) -> tuple[NDArray[np.float32], list[Placement]]:
+    exact: bool = False,
+    dtype: Any = np.float32,
+    out: NDArray[Any] | None = None,
+) -> tuple[NDArray[Any], list[Placement]]:
     """Fit pictures of any sizes into ``size``, as `letterbox` does each, into one array.
 
     Args:
         images: N pictures, uint8 [H, W, 3] each.
-        size, fill, mean, std, swap_channels, center: see `letterbox`.
-        out: float32 [N, 3, h, w] to write into.
+        size, fill, mean, std, swap_channels, center, exact, dtype: see `letterbox`.
+        out: [N, 3, h, w] of that dtype to write into.
 
     Returns:
-        float32 [N, 3, h, w] and N placements. Takes device arrays too, 32 pictures a launch.
+        float32 or float16 [N, 3, h, w] and N placements. Takes device arrays too, 32 pictures a launch.
     """
     named = {f"images[{i}]": image for i, image in enumerate(images)}
     memory = memory_of(**named, out=out)
     pictures = [_picture(memory, image, name) for name, image in named.items()]
     height, width = _size(size)
     colours = _normalisation(tuple(mean), tuple(std), fill)
-    target: NDArray[np.float32] = memory.output(out, np.float32, (len(pictures), 3, height, width))
+    target: NDArray[Any] = memory.output(out, float_dtype(dtype), (len(pictures), 3, height, width))
     fits = [place(picture.shape[0], picture.shape[1], (height, width), center) for picture in pictures]
     if memory.on_device:
-        _launch_groups(memory, pictures, target, fits, bool(swap_channels), *map(tuple, colours))
+        _launch_groups(memory, pictures, target, fits, bool(exact), bool(swap_channels), *map(tuple, colours))
     else:
         for picture, one in zip(pictures, target, strict=True):
             letterbox(
                 picture, (height, width), fill=fill, mean=mean, std=std, swap_channels=swap_channels, center=center,
-                out=one,
+                exact=exact, dtype=target.dtype, out=one,
             )  # fmt: skip
     return target, [placement for placement, _, _ in fits]
 
@@ -320,8 +365,11 @@ def _launch_groups(memory: DeviceMemory, pictures: list[Any], target: Any, fits:
         numbers = [(high, wide, at.top, at.left) for at, high, wide in fits[first : first + len(group)]]
         images = (*group, *[group[-1]] * (_GROUP - len(group)))
         counts = out.shape[3], out.shape[2], len(group)
-        memory.launch(_group_twin, counts, images, out, memory.table(numbers, np.int64), *colours)
+        memory.launch(_GROUP_TWINS[target.dtype.name], counts, images, out, memory.table(numbers, np.int64), *colours)
 
 
+_KERNELS = {
+    (False, False): _serial, (False, True): _parallel, (True, False): _exact_serial, (True, True): _exact_parallel,
+}  # fmt: skip
 _KEPT = np.array([0, 1, 2])
 _REVERSED = np.array([2, 1, 0])

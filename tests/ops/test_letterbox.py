@@ -7,9 +7,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import ops
-from ops.letterbox import Placement, _parallel, _serial, place
+from ops.letterbox import Placement, _exact_parallel, _exact_serial, _parallel, _serial, place
 
 # picture (height, width), input (height, width), resized (height, width)
 SIZES = [
@@ -138,12 +140,74 @@ def test_writes_all_of_out_and_nothing_else() -> None:
     assert np.isnan(batch[[0, 2]]).all()
 
 
+# Besides those: 3:1, 2:1 (which OpenCV averages), 1:2, 1:3, one axis as it is, and sizes that share no divisor.
+EXACT = [
+    *((shape, resized) for shape, _, resized in SIZES), ((300, 450), (100, 150)), ((34, 62), (17, 31)),
+    ((31, 17), (62, 34)), ((31, 17), (93, 51)), ((64, 50), (64, 25)), ((1044, 1856), (360, 640)),
+    ((97, 1009), (89, 1013)), ((2, 2), (1, 1)), ((3, 3), (1, 1)), ((1, 2), (1, 97)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("shape", "resized"), EXACT)
+def test_exact_is_opencv_to_the_last_bit(shape: tuple[int, int], resized: tuple[int, int]) -> None:
+    """For this OpenCV. A picture of its greatest and least grey levels makes roundings show."""
+    rng = np.random.default_rng(1)
+    for image in (picture(shape), rng.choice(np.array([0, 1, 254, 255], np.uint8), (*shape, 3))):
+        result, placement = ops.letterbox(image, resized, exact=True)
+        inside = result.transpose(1, 2, 0)[: round(shape[0] * placement.scale_y), : round(shape[1] * placement.scale_x)]
+        opencv = cv2.resize(image, inside.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        np.testing.assert_array_equal(inside, opencv)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 130), st.integers(1, 130)),
+    size=st.tuples(st.integers(1, 130), st.integers(1, 130)),
+    seed=st.integers(0, 9),
+)
+def test_any_size_is_exact_or_within_a_grey_level(shape: Any, size: Any, seed: int) -> None:
+    image = picture(shape, seed)
+    _, high, wide = place(*shape, size)
+    opencv = cv2.resize(image, (wide, high), interpolation=cv2.INTER_LINEAR).transpose(2, 0, 1)
+    np.testing.assert_array_equal(ops.letterbox(image, size, exact=True)[0][:, :high, :wide], opencv)
+    assert np.abs(ops.letterbox(image, size)[0][:, :high, :wide] - opencv).max() <= 1
+
+
+def test_exact_normalises_whole_grey_levels() -> None:
+    image, mean, std = picture((333, 517)), (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+    options: dict[str, Any] = {"swap_channels": True, "center": True, "exact": True}
+    grey, _ = ops.letterbox(image, (96, 160), **options)
+    assert (grey == np.round(grey)).all()
+    result, _ = ops.letterbox(image, (96, 160), mean=mean, std=std, **options)
+    expected = (grey - np.array(mean)[:, None, None]) / np.array(std)[:, None, None]
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("center", [False, True])
+def test_float16_is_the_float32_rounded(exact: bool, center: bool) -> None:
+    image, options = picture((30, 50)), {"mean": (1, 2, 3), "std": (50, 60, 1e-4), "exact": exact, "center": center}
+    whole, placement = ops.letterbox(image, (64, 64), **options)
+    half, same = ops.letterbox(image, (64, 64), dtype=np.float16, **options)
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(half, whole.astype(np.float16))
+    assert (half.dtype, same) == (np.float16, placement)
+    assert np.isinf(half).any()
+    held = np.full((3, 64, 64), -7.0, np.float16)
+    ops.letterbox(image, (64, 64), dtype=np.float16, border=False, out=held, **options)
+    assert (held == -7).mean() > 0.3
+    np.testing.assert_array_equal(held[held != -7], half[held != -7])
+    batch, _ = ops.letterbox_batch([image, image], (64, 64), dtype=np.float16, **options)
+    np.testing.assert_array_equal(batch, [half, half])
+
+
+@pytest.mark.parametrize("kernels", [(_serial, _parallel), (_exact_serial, _exact_parallel)])
 @pytest.mark.parametrize("shape", [(33, 47), (480, 641), (1, 1), (16, 999)])
-def test_serial_and_parallel_are_equal_to_the_bit(shape: Any) -> None:
+def test_serial_and_parallel_are_equal_to_the_bit(shape: Any, kernels: Any) -> None:
     image, size = picture(shape), (417, 415)
     placement, new_height, new_width = place(*shape, size, center=True)
     results = []
-    for run in (_serial, _parallel):
+    for run in kernels:
         out = np.empty((3, *size), np.float32)
         gain, shift, fill = (np.array(v, np.float32) for v in ((0.017, 0.018, 0.019), (-2.1, -2, -1.8), (1, 2, 3)))
         run(image, out, new_height, new_width, placement.top, placement.left, np.arange(3), gain, shift, fill, True)
@@ -208,6 +272,7 @@ IMAGE = np.zeros((4, 5, 3), np.uint8)
         ),
         (IMAGE, (0, 8), {}, ValueError, "size: expected a positive (height, width), got (0, 8)"),
         (IMAGE, (8, -1), {}, ValueError, "size: expected a positive (height, width), got (8, -1)"),
+        (IMAGE, (8, 8), {"dtype": "float64"}, TypeError, "dtype: expected float32 or float16, got float64"),
         (IMAGE, (8, 8), {"fill": 256}, ValueError, "fill: expected a grey level from 0 to 255, got 256"),
         (IMAGE, (8, 8), {"std": (1, 0, 1)}, ValueError, "std positive, got (0.0, 0.0, 0.0) and (1, 0, 1)"),
         (IMAGE, (8, 8), {"std": (1, np.nan, 1)}, ValueError, "mean, std: expected three finite numbers each"),

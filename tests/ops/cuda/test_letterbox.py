@@ -22,6 +22,20 @@ def test_grey_levels(twin: Any, shape: tuple[int, int], size: tuple[int, int]) -
     twin.check(ops.letterbox, picture(*shape), size, within=1e-4)
 
 
+@pytest.mark.parametrize("shape", PICTURES)
+def test_exact_is_the_same_to_the_bit(twin: Any, shape: tuple[int, int]) -> None:
+    twin.check(ops.letterbox, picture(*shape), (8, 12), exact=True, center=True, mean=(1, 2, 3), std=(50, 60, 70))
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_float16(twin: Any, exact: bool) -> None:
+    options: dict[str, Any] = {"mean": (99, 99, 99), "std": (50, 60, 70), "dtype": np.float16, "exact": exact}
+    # A sum that differs in its last bit may be rounded to the next float16, 2**-10 away below 2.
+    within = 0 if exact else 2**-9
+    twin.check(ops.letterbox, picture(13, 30), (7, 9), within=within, **options)
+    twin.check(ops.letterbox_batch, [picture(5, 9), picture(9, 4)], (7, 9), within=within, moves=64, **options)
+
+
 @pytest.mark.parametrize("options", [{"swap_channels": True}, {"center": True, "fill": 0}, {"center": False}])
 def test_options(twin: Any, options: dict[str, Any]) -> None:
     twin.check(ops.letterbox, picture(13, 30), (16, 20), mean=(1, 2, 3), std=(50, 60, 70), within=1e-5, **options)
