@@ -9,9 +9,11 @@ from __future__ import annotations
 from ops._coco import CocoMatches, CocoProtocol
 from ops.argmax_resize import argmax_resize
 from ops.batch_norm_act import batch_norm_act, batch_norm_act_backward
-from ops.box_iou import box_iou
+from ops.box_convert import box_convert
+from ops.box_iou import box_iou, complete_box_iou, distance_box_iou, generalized_box_iou
 from ops.boxes_to_picture import boxes_to_picture
 from ops.channel_statistics import channel_statistics
+from ops.clip_boxes import clip_boxes
 from ops.coco_accumulate import CocoCurves, coco_accumulate
 from ops.coco_average_precision import coco_average_precision
 from ops.coco_match import coco_match
@@ -45,17 +47,22 @@ __all__ = [
     "batch_norm_act",
     "batch_norm_act_backward",
     "batched_nms",
+    "box_convert",
     "box_iou",
     "boxes_to_picture",
     "channel_statistics",
+    "clip_boxes",
     "coco_accumulate",
     "coco_average_precision",
     "coco_match",
+    "complete_box_iou",
     "confusion_matrix",
     "connected_components",
     "crop_resize",
     "decode_detections",
+    "distance_box_iou",
     "fill_holes",
+    "generalized_box_iou",
     "largest_component",
     "letterbox",
     "letterbox_batch",

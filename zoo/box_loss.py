@@ -8,35 +8,38 @@ import torch
 from torch import Tensor
 
 import ops
+from ops.paired_box_iou import IoUKind
 
 
 class _PairedIoU(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, boxes: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx: Any, boxes: Tensor, targets: Tensor, kind: IoUKind) -> Tensor:
         ctx.save_for_backward(boxes, targets)
-        iou = ops.paired_box_iou(_host(boxes), _host(targets))
+        ctx.kind = kind
+        iou = ops.paired_box_iou(_host(boxes), _host(targets), kind=kind)
         return torch.from_numpy(iou).to(boxes)
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         boxes, targets = ctx.saved_tensors
-        gradient = ops.paired_box_iou_backward(_host(boxes), _host(targets), _host(gradients[0]))
-        return torch.from_numpy(gradient).to(boxes), None
+        gradient = ops.paired_box_iou_backward(_host(boxes), _host(targets), _host(gradients[0]), kind=ctx.kind)
+        return torch.from_numpy(gradient).to(boxes), None, None
 
 
 def _host(tensor: Tensor) -> Any:
     return tensor.detach().float().cpu().numpy()
 
 
-def paired_iou(boxes: Tensor, targets: Tensor) -> Tensor:
-    """Return the IoU of ``boxes[i]`` with ``targets[i]``; gradients flow to ``boxes`` only.
+def paired_iou(boxes: Tensor, targets: Tensor, *, kind: IoUKind = "iou") -> Tensor:
+    """Return the IoU of ``boxes[i]`` with ``targets[i]``, or one with a penalty; gradients flow to ``boxes`` only.
 
     Args:
         boxes, targets: float [N, 4], xyxy, the same unit; taken as float32. Differentiable once.
+        kind: ``iou`` (no slope where the boxes do not meet), ``giou``, ``diou`` or ``ciou``; a loss is 1 less this.
 
     Returns:
-        float [N] in 0..1.
+        float [N]: ``iou`` 0..1, ``giou`` and ``diou`` -1..1, ``ciou`` -2..1.
     """
-    result: Tensor = _PairedIoU.apply(boxes, targets)  # type: ignore[no-untyped-call]
+    result: Tensor = _PairedIoU.apply(boxes, targets, kind)  # type: ignore[no-untyped-call]
     return result

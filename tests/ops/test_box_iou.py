@@ -1,4 +1,4 @@
-"""box_iou against exact fractions, and what odd boxes give."""
+"""box_iou and its kinds with a penalty against exact fractions, and what odd boxes give."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from box_reference import exact_iou
+from box_reference import exact_iou, penalised_iou
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -91,12 +91,85 @@ def test_shapes(n: int, m: int) -> None:
     np.testing.assert_allclose(result, both / (area_a[:, None] + area_b - both), rtol=1e-5, atol=1e-9)
 
 
+PENALISED = {"giou": ops.generalized_box_iou, "diou": ops.distance_box_iou, "ciou": ops.complete_box_iou}
+KIND = pytest.mark.parametrize("kind", PENALISED)
+
+
+@KIND
+@settings(max_examples=100, deadline=None)
+@given(a=BOXES, b=BOXES)
+def test_kinds_match_exact_fractions(kind: str, a: Any, b: Any) -> None:
+    a, b = boxes(a), boxes(b)
+    result = PENALISED[kind](a, b)
+    assert (result.shape, result.dtype) == ((len(a), len(b)), np.float32)
+    np.testing.assert_allclose(result, PENALISED[kind](b, a).T, rtol=1e-6, atol=1e-6)
+    for i in range(len(a)):
+        for j in range(len(b)):
+            assert result[i, j] == pytest.approx(penalised_iou(kind, a[i], b[j]), rel=1e-5, abs=1e-5)
+
+
+@KIND
+def test_kinds_of_upright_boxes_stay_in_their_range(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    corner = rng.integers(-9, 9, (40, 2))
+    crowd = np.concatenate([corner, corner + rng.integers(0, 9, (40, 2))], 1).astype(np.float32)  # some without area
+    result = PENALISED[kind](crowd, crowd)
+    assert result.min() >= (-2 if kind == "ciou" else -1)
+    assert result.max() <= 1
+    assert (result <= ops.box_iou(crowd, crowd) + 1e-6).all()
+
+
+KINDS_BY_HAND = [
+    # a, b, GIoU, DIoU, CIoU
+    ((0, 0, 10, 10), (0, 0, 10, 10), 1, 1, 1),
+    ((0, 0, 10, 10), (0, 0, 10, 5), 0.5, 0.46875, 0.46875 - 0.003248),  # 2.5^2 / 200; alpha v of 1:1 and 2:1
+    ((0, 0, 1, 1), (1, 0, 2, 1), 0, -0.2, -0.2),  # one common edge: the box around is full
+    ((0, 0, 1, 1), (3, 0, 4, 1), -0.5, -9 / 17, -9 / 17),
+    ((0, 0, 1, 1), (9, 9, 10, 10), -0.98, -0.81, -0.81),
+    ((5, 5, 5, 5), (5, 5, 5, 5), 0, 0, 0),  # points: nothing is taken off
+    ((0, 0, 0, 0), (4, 4, 4, 4), -1, -1, -1),
+    ((0, 0, 0, 0), (4, 0, 4, 0), 0, -1, -1),  # the box around them has no area, but a diagonal
+    ((8, 0, 2, 10), (0, 0, 10, 10), 0, 0, -(0.25**2) / 1.25),  # inverted: no area; v = 1/4
+    ((0, 0, 1e30, 1e30), (0, 0, 1e30, 1e30), 1, 1, 1),
+    ((0, 0, 3e38, 3e38), (-3e38, -3e38, 0, 0), -0.5, -0.25, -0.25),  # the sides around them are beyond float32
+    ((0, 0, 1e-30, 1e-30), (0, 0, 1e-30, 1e-30), 1, 1, 1),
+]
+
+
+@pytest.mark.parametrize(("a", "b", "giou", "diou", "ciou"), KINDS_BY_HAND)
+def test_kinds_by_hand(a: Any, b: Any, giou: float, diou: float, ciou: float) -> None:
+    for kind, expected in (("giou", giou), ("diou", diou), ("ciou", ciou)):
+        assert PENALISED[kind](boxes([a]), boxes([b]))[0, 0] == pytest.approx(expected, abs=1e-6), kind
+
+
+@KIND
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("column", range(4))
+def test_kinds_of_what_is_not_finite_stay_in_their_row(column: int, value: float, kind: str) -> None:
+    a = boxes([(0, 0, 10, 10)] * 3)
+    a[1, column] = value
+    result = PENALISED[kind](a, a)
+    assert result[0, 0] == result[0, 2] == result[2, 2] == 1
+    assert np.isnan(result[1, 0]) or not np.isnan(value)
+
+
+@KIND
+@pytest.mark.parametrize(("n", "m"), [(0, 0), (0, 3), (3, 0), (300, 300)])  # the last is over the parallel size
+def test_kinds_at_one_thread_and_many(kind: str, n: int, m: int) -> None:
+    rng = np.random.default_rng(0)
+    a, b = (np.sort(rng.uniform(0, 99, (k, 2, 2)), 1).reshape(k, 4).astype(np.float32) for k in (n, m))
+    result = PENALISED[kind](a, b)
+    alone = [PENALISED[kind](row[None], b) for row in a]  # each too few for the parallel kernel
+    np.testing.assert_array_equal(result, np.concatenate([np.zeros((0, m), np.float32), *alone]))
+
+
 def test_reads_views_and_read_only_arrays() -> None:
     base = np.zeros((6, 8), np.float32)
     base[:, 2:6] = [0, 0, 10, 10]
     view = base[::2, 2:6]
     view.flags.writeable = False
-    np.testing.assert_array_equal(ops.box_iou(view, view), np.ones((3, 3), np.float32))
+    for function in (ops.box_iou, *PENALISED.values()):
+        np.testing.assert_array_equal(function(view, view), np.ones((3, 3), np.float32))
 
 
 @pytest.mark.parametrize(
@@ -113,6 +186,7 @@ def test_reads_views_and_read_only_arrays() -> None:
     ],
 )
 def test_refuses(a: Any, b: Any, error: type[Exception], message: str) -> None:
-    with pytest.raises(error) as caught:
-        ops.box_iou(a, b)
-    assert message in str(caught.value)
+    for function in (ops.box_iou, *PENALISED.values()):
+        with pytest.raises(error) as caught:
+            function(a, b)
+        assert message in str(caught.value)

@@ -52,6 +52,7 @@ def work():
         *ops.connected_components(voxels, 26),
         ops.largest_component(voxels, 6),
         ops.box_iou(boxes, boxes),
+        ops.complete_box_iou(boxes, boxes),
         *ops.simota_assign(raw, boxes[:9] / 8, np.zeros(9, np.int64), [3, 3, 3], input_size=(64, 64)),
         *ops.decode_detections(raw[0], input_size=(64, 64), score_threshold=0.1),
         ops.nms(boxes, boxes[:, 0].copy(), 0.5),

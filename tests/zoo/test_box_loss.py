@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from ops.paired_box_iou import IoUKind
 from zoo.box_loss import paired_iou
 
 
@@ -35,6 +36,21 @@ def test_gradient_is_the_slope() -> None:
     assert leaf.grad.any(1).sum() > len(a) / 2
 
 
+@pytest.mark.parametrize("kind", ["giou", "diou"])  # of ciou the gradient is not the slope: alpha is held constant
+def test_kinds_have_the_slope_of_their_value(kind: IoUKind) -> None:
+    """Central differences of the value itself, of pairs that meet and pairs that do not."""
+    a, b = overlapping()
+    a[::2] += 90
+    leaf = a.clone().requires_grad_()
+    paired_iou(leaf, b, kind=kind).sum().backward()
+    step = 0.25
+    for column in range(4):
+        shift = torch.zeros(4)
+        shift[column] = step
+        slope = (paired_iou(a + shift, b, kind=kind) - paired_iou(a - shift, b, kind=kind)) / (2 * step)
+        torch.testing.assert_close(leaf.grad[:, column], slope, rtol=5e-3, atol=2e-4)
+
+
 def test_chains_like_torchs_own() -> None:
     """Through a non-linear loss and a decoding, as training uses it."""
     a, b = overlapping()
@@ -47,15 +63,21 @@ def test_chains_like_torchs_own() -> None:
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-5)
 
 
-def test_following_the_gradient_finds_the_target() -> None:
+FAR, NEAR = (60.0, 80.0, 110.0, 130.0), (20.0, 10.0, 70.0, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "start", "rate"), [("iou", NEAR, 100), ("giou", FAR, 300), ("diou", FAR, 300), ("ciou", FAR, 300)]
+)
+def test_following_the_gradient_finds_the_target(kind: IoUKind, start: tuple[float, ...], rate: float) -> None:
     target = torch.tensor([[10.0, 20.0, 50.0, 70.0]])
-    box = torch.tensor([[20.0, 10.0, 70.0, 60.0]]).requires_grad_()
-    optimizer = torch.optim.SGD([box], lr=100)
+    box = torch.tensor([start]).requires_grad_()
+    optimizer = torch.optim.SGD([box], lr=rate)
     for step in range(300):
         for group in optimizer.param_groups:
-            group["lr"] = 100 * (1 - step / 300)
+            group["lr"] = rate * (1 - step / 300)
         optimizer.zero_grad()
-        (1 - paired_iou(box, target)).sum().backward()
+        (1 - paired_iou(box, target, kind=kind)).sum().backward()
         optimizer.step()
     assert paired_iou(box, target).item() > 0.95
 

@@ -1,4 +1,4 @@
-"""The twin of box_iou."""
+"""The twins of box_iou and of its kinds with a penalty."""
 
 from __future__ import annotations
 
@@ -17,3 +17,11 @@ def test_sizes(twin: Any, n: int, m: int) -> None:
 
 def test_odd_boxes(twin: Any) -> None:
     twin.check(ops.box_iou, odd_boxes(), odd_boxes())
+
+
+@pytest.mark.parametrize("function", [ops.generalized_box_iou, ops.distance_box_iou, ops.complete_box_iou])
+@pytest.mark.parametrize(
+    ("a", "b"), [(boxes(3, 1), boxes(7, 2)), (odd_boxes(), odd_boxes()), (boxes(3, 1), boxes(0, 2))]
+)
+def test_kinds(twin: Any, a: Any, b: Any, function: Any) -> None:
+    twin.check(function, a, b, within=1e-6 if function is ops.complete_box_iou else 0)
