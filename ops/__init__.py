@@ -34,6 +34,7 @@ from ops.rle_area import rle_area
 from ops.rle_decode import rle_decode
 from ops.rle_encode import rle_encode, rle_encode_labels
 from ops.rle_iou import rle_iou
+from ops.roi_align import roi_align, roi_align_backward
 from ops.simota_assign import simota_assign
 
 __all__ = [
@@ -77,5 +78,7 @@ __all__ = [
     "rle_encode",
     "rle_encode_labels",
     "rle_iou",
+    "roi_align",
+    "roi_align_backward",
     "simota_assign",
 ]

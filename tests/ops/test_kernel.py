@@ -38,6 +38,7 @@ raw = rng.normal(size=(3, 84, 8)).astype(np.float32)
 x = rng.normal(size=(40000, 16)).astype(np.float32)
 gain, shift = rng.normal(size=(2, 16)).astype(np.float32)
 logits = rng.normal(size=(5, 64, 64)).astype(np.float32)
+maps = rng.normal(size=(1, 24, 30, 40)).astype(np.float32)
 voxels = rng.random((11, 300, 310)) < 0.4
 found, ids = rng.uniform(1, 50, (30000, 4)), rng.integers(3, size=30000)
 true, places = (rng.uniform(1, 50, (300, 4)), rng.integers(3, size=300)), np.arange(30000) // 100
@@ -48,6 +49,8 @@ def work():
         ops.letterbox(picture, (416, 320))[0],
         ops.resize_normalize(picture, (416, 320))[0],
         ops.crop_resize(picture, boxes, (24, 24)),
+        ops.roi_align(maps, boxes, (7, 7), scale=1 / 16),
+        ops.roi_align_backward(np.ones((400, 24, 7, 7), np.float32), boxes, maps.shape, scale=1 / 16),
         ops.argmax_resize(logits, (2000, 2100)),
         *ops.connected_components(voxels, 26),
         ops.largest_component(voxels, 6),
