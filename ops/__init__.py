@@ -25,10 +25,12 @@ from ops.decode_detections import decode_detections
 from ops.fill_holes import fill_holes
 from ops.largest_component import largest_component
 from ops.letterbox import Placement, letterbox, letterbox_batch
+from ops.lung_statistics import LungStatistics, lung_statistics
 from ops.mask_iou import mask_iou
 from ops.mosaic_paste import mosaic_paste
 from ops.nms import batched_nms, nms
 from ops.paired_box_iou import paired_box_iou, paired_box_iou_backward
+from ops.resample_volume import resample_volume
 from ops.resize_normalize import resize_normalize
 from ops.rle_area import rle_area
 from ops.rle_decode import rle_decode
@@ -36,6 +38,7 @@ from ops.rle_encode import rle_encode, rle_encode_labels
 from ops.rle_iou import rle_iou
 from ops.roi_align import roi_align, roi_align_backward
 from ops.simota_assign import simota_assign
+from ops.window_hu import window_hu
 
 __all__ = [
     "CocoCurves",
@@ -43,6 +46,7 @@ __all__ = [
     "CocoProtocol",
     "CocoStream",
     "Components",
+    "LungStatistics",
     "Placement",
     "argmax_resize",
     "batch_norm_act",
@@ -67,11 +71,13 @@ __all__ = [
     "largest_component",
     "letterbox",
     "letterbox_batch",
+    "lung_statistics",
     "mask_iou",
     "mosaic_paste",
     "nms",
     "paired_box_iou",
     "paired_box_iou_backward",
+    "resample_volume",
     "resize_normalize",
     "rle_area",
     "rle_decode",
@@ -81,4 +87,5 @@ __all__ = [
     "roi_align",
     "roi_align_backward",
     "simota_assign",
+    "window_hu",
 ]

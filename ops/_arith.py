@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 
@@ -21,3 +22,28 @@ def higher_of(a, b):  # type: ignore[no-untyped-def]
 def clamped(value, low, high):  # type: ignore[no-untyped-def]
     """``value`` brought into ``low`` to ``high``; a NaN stays one."""
     return lower_of(higher_of(value, low), high)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def blend(a, b, weight):  # type: ignore[no-untyped-def]
+    """``a`` moved towards ``b``; ``a`` itself where ``b`` has no weight, whatever ``b`` is."""
+    return a + weight * (b - a) if weight != 0 else a
+
+
+_WHOLE = np.float32(1.5 * 2**23)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def whole_of(value):  # type: ignore[no-untyped-def]
+    """The nearest whole number of a float32 below 2**22, halves to even: so far up there is no room for a fraction."""
+    return (value + _WHOLE) - _WHOLE
+
+
+@njit(nogil=True, cache=True)
+def position_of(x, scale, offset, size):  # type: ignore[no-untyped-def]
+    """The sample below a point's centre, on an axis of ``size`` samples at half coordinates, and the next one's weight.
+
+    Outside the first and the last sample these two go on.
+    """
+    at = clamped((x + 0.5) * scale + offset - 0.5, 0.0, size - 1.0)
+    return int(at), np.float32(at - int(at))

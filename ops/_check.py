@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,14 @@ def check_array(array: Any, name: str, dtype: Any, shape: Shape) -> None:
         raise ValueError(f"{name}: expected a {_expected(dtype, shape)}, got {describe(array)}")
 
 
+def any_host_array(value: Any, name: str, dtypes: tuple[str, ...]) -> NDArray[Any]:
+    """Return ``value`` as a C-contiguous NumPy array of one of these dtypes and of any shape."""
+    array = np.asarray(value)
+    if array.dtype.name not in dtypes:
+        raise TypeError(f"{name}: expected {' or '.join(dtypes)}, got {describe(array)}; convert it first")
+    return host_array(array, name, np.dtype(array.dtype.name), array.shape)  # in this machine's byte order
+
+
 def mask_bytes(value: Any, name: str, shape: Shape) -> NDArray[np.uint8]:
     """Return a bool or uint8 mask as C-contiguous bytes, without a copy where it is that already."""
     array = value if hasattr(value, "__cuda_array_interface__") else np.asarray(value)
@@ -77,6 +86,17 @@ def unit_interval(value: float, name: str) -> float:
     if not 0.0 <= value <= 1.0:
         raise ValueError(f"{name}: expected a number from 0 to 1, got {value!r}")
     return float(value)
+
+
+def spacing_of(spacing: Any, name: str, axes: str) -> tuple[float, ...]:
+    """Return the millimetres between the centres of neighbouring voxels, one number for each letter of ``axes``."""
+    try:
+        numbers = tuple(float(number) for number in spacing)
+    except (TypeError, ValueError):
+        numbers = ()
+    if len(numbers) != len(axes) or not all(0 < number < math.inf for number in numbers):
+        raise ValueError(f"{name}: expected ({', '.join(axes)}) in mm, finite and above 0, got {spacing!r}")
+    return numbers
 
 
 def output_array(out: Any, dtype: Any, shape: tuple[int, ...], name: str = "out") -> NDArray[Any]:

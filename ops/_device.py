@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ops._check import check_array, describe, host_array, mask_bytes, output_array, writable
+from ops._check import any_host_array, check_array, describe, host_array, mask_bytes, output_array, writable
 from ops._cuda import SIMULATED, CudaKernel, cuda, cuda_kernel, numba_cuda
 from ops._dlpack import dlpack_interface, is_cuda_dlpack
 
@@ -25,6 +25,7 @@ class HostMemory:
 
     on_device: Literal[False] = False
     array = staticmethod(host_array)
+    any_array = staticmethod(any_host_array)
     output = staticmethod(output_array)
     mask = staticmethod(mask_bytes)
     full = staticmethod(_full)

@@ -20,9 +20,9 @@ from ops._kernel import Kernel, lone_caller
 _PARALLEL_ROWS = 20_000
 
 
-def lanes_for(rows: int) -> int:
-    """How many threads to share so many rows of work among."""
-    return numba.get_num_threads() if rows > _PARALLEL_ROWS and lone_caller() else 1
+def lanes_for(rows: int, least: int = _PARALLEL_ROWS) -> int:
+    """How many threads to share so many rows of work among; from more than ``least`` on it pays."""
+    return numba.get_num_threads() if rows > least and lone_caller() else 1
 
 
 def in_lanes(kernel: Kernel, lanes: int, *arguments: Any) -> None:

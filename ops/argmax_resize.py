@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from ops._arith import clamped
+from ops._arith import position_of
 from ops._cuda import cuda, cuda_kernel
 from ops._device import memory_of
 from ops._kernel import kernel, lone_caller
@@ -23,17 +23,10 @@ _compiled = njit(nogil=True, cache=True, fastmath={"contract"}, error_model="num
 
 
 @_compiled
-def _position(x, scale, offset, size):  # type: ignore[no-untyped-def]
-    """The logit below a pixel's centre, and the weight of the next one."""
-    at = clamped((x + 0.5) * scale + offset - 0.5, 0.0, size - 1.0)
-    return int(at), np.float32(at - int(at))
-
-
-@_compiled
 def _positions(scale, offset, size, count):  # type: ignore[no-untyped-def]
     first, weight = np.empty(count, np.int64), np.empty(count, np.float32)
     for x in range(count):
-        first[x], weight[x] = _position(x, scale, offset, size)
+        first[x], weight[x] = position_of(x, scale, offset, size)
     return first, weight
 
 
@@ -155,10 +148,10 @@ def _twin(logits, scale_y, offset_y, scale_x, offset_x, out):  # type: ignore[no
     from_x, from_y = cuda.grid(2)
     step_x, step_y = cuda.gridsize(2)
     for y in range(from_y, out.shape[0], step_y):
-        above, weight_y = _position(y, scale_y, offset_y, logits.shape[1])
+        above, weight_y = position_of(y, scale_y, offset_y, logits.shape[1])
         below = min(above + 1, logits.shape[1] - 1)
         for x in range(from_x, out.shape[1], step_x):
-            left, weight_x = _position(x, scale_x, offset_x, logits.shape[2])
+            left, weight_x = position_of(x, scale_x, offset_x, logits.shape[2])
             right = min(left + 1, logits.shape[2] - 1)
             best, winner = np.float32(0.0 if single else -np.inf), 0
             for plane in range(logits.shape[0]):

@@ -40,6 +40,8 @@ gain, shift = rng.normal(size=(2, 16)).astype(np.float32)
 logits = rng.normal(size=(5, 64, 64)).astype(np.float32)
 maps = rng.normal(size=(1, 24, 30, 40)).astype(np.float32)
 voxels = rng.random((11, 300, 310)) < 0.4
+hounsfield = rng.integers(-1000, 400, (11, 300, 310), np.int16)
+wide, parts = np.tile(hounsfield, (2, 1, 1)), rng.integers(0, 5, (22, 300, 310), np.uint8)
 found, ids = rng.uniform(1, 50, (30000, 4)), rng.integers(3, size=30000)
 true, places = (rng.uniform(1, 50, (300, 4)), rng.integers(3, size=300)), np.arange(30000) // 100
 
@@ -54,6 +56,9 @@ def work():
         ops.argmax_resize(logits, (2000, 2100)),
         *ops.connected_components(voxels, 26),
         ops.largest_component(voxels, 6),
+        ops.resample_volume(hounsfield, (1, 1, 1), (1.5, 0.7, 0.8)),
+        ops.window_hu(wide, -600, 1500),
+        *ops.lung_statistics(wide, parts, (1, 1, 1), 4, [-900, -500, 0]),
         ops.box_iou(boxes, boxes),
         ops.complete_box_iou(boxes, boxes),
         *ops.simota_assign(raw, boxes[:9] / 8, np.zeros(9, np.int64), [3, 3, 3], input_size=(64, 64)),
