@@ -19,10 +19,10 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from toolkit.training.train import _keep_memory, _share_cores
+from toolkit.training.own_process import keep_memory, share_cores
 
-_share_cores()
-_keep_memory()
+share_cores()
+keep_memory()
 
 import numba  # noqa: E402
 import numpy as np  # noqa: E402
