@@ -19,9 +19,8 @@ from pathlib import Path
 
 STEP = """
 import os, statistics, sys, time
-os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 from toolkit.training.own_process import keep_memory, share_cores
-share_cores()
+share_cores(0)
 if sys.argv[1] == "kept":
     keep_memory()
 import torch

@@ -153,7 +153,9 @@ def parts(config: Path) -> dict[str, float]:
 
 def called(command: list[str]) -> str:
     """What a process prints, started without the settings that this one may have of torch's threads and memory."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "KMP_", "LD_PRELOAD"))}
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_", "KMP_", "LD_PRELOAD"))
+    }
     done = subprocess.run(command, env={**kept, "NO_ALBUMENTATIONS_UPDATE": "1"}, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}: {done.stderr[-2000:]}")

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from toolkit.training.own_process import keep_memory, share_cores
 
-share_cores()
+share_cores(workers=0)
 keep_memory()
 
 import numba  # noqa: E402

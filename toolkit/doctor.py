@@ -77,7 +77,7 @@ def _threads() -> list[str]:
 
     from toolkit.inference.engine import usable_cores
 
-    policy = os.environ.get("OMP_WAIT_POLICY", "not set (PASSIVE is kinder where torch and numba share cores)")
+    policy = os.environ.get("OMP_WAIT_POLICY", "not set (`toolkit train` sets what suits it)")
     return [f"threads: {usable_cores()} usable cores, numba {numba.get_num_threads()}, OMP_WAIT_POLICY {policy}"]
 
 

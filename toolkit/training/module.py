@@ -98,7 +98,7 @@ class TaskModule(pl.LightningModule, ABC):
         decayed = {"params": [p for p in self.network.parameters() if p.ndim > 1]}
         options = settings.model_dump(exclude={"name"})
         kind = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[settings.name]
-        optimizer = kind([decayed, kept], **options)
+        optimizer = kind([decayed, kept], **options, fused=True)  # one pass over a tensor, not one for each operation
         train = self.config.train
         warmup = round(self.total_steps * train.warmup_epochs / train.epochs)
         schedule = warmup_cosine(self.total_steps, warmup, train.min_lr_ratio)

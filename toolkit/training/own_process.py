@@ -7,6 +7,7 @@ import ctypes
 import importlib
 import logging
 import os
+import sys
 import warnings
 
 # From malloc.h.
@@ -27,11 +28,16 @@ def quiet() -> None:
         warnings.filterwarnings("ignore", pattern)
 
 
-def share_cores() -> None:
-    """torch and numba bring an OpenMP team each, and an idle one that spins on the other's cores costs speed.
+def share_cores(workers: int) -> None:
+    """Settle how torch's and numba's threads wait; nothing that the user has set is changed. ``workers``: the loader's.
 
-    Loaded before torch, numba's runtime serves both; where torch came first, its idle team must at least sleep.
+    Each brings an OpenMP team, and an idle one that spins on the other's cores costs speed: it must sleep. Loaded
+    before torch, numba's runtime serves both: then the one team may spin for its next piece, a few milliseconds at
+    most, which saves a network of small layers the waking up (`python -m benchmarks.train_step`). With loader workers
+    the cores have other work meanwhile.
     """
+    if "OMP_WAIT_POLICY" not in os.environ and "torch" not in sys.modules and not workers:
+        os.environ.setdefault("GOMP_SPINCOUNT", "100000")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with contextlib.suppress(ImportError):  # numba without OpenMP: nothing to share
         importlib.import_module("numba.np.ufunc.omppool")

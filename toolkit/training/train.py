@@ -72,7 +72,7 @@ def resume(run: Run, overrides: Sequence[str] = (), *, progress: Progress | None
 
 def _prepare(config: CommonConfig, progress: Progress | None) -> tuple[Table[Any], TrainingTask]:
     quiet()
-    share_cores()
+    share_cores(config.data.workers)
     keep_memory()
     if config.data.workers:
         start_fork_server(config.task)  # its imports take as long as looking at the data
