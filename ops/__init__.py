@@ -9,6 +9,7 @@ from __future__ import annotations
 from ops._coco import CocoMatches, CocoProtocol
 from ops.argmax_resize import argmax_resize
 from ops.batch_norm_act import batch_norm_act, batch_norm_act_backward
+from ops.boundary_distance import BoundaryDistances, boundary_distance
 from ops.box_convert import box_convert
 from ops.box_iou import box_iou, complete_box_iou, distance_box_iou, generalized_box_iou
 from ops.boxes_to_picture import boxes_to_picture
@@ -27,9 +28,12 @@ from ops.largest_component import largest_component
 from ops.letterbox import Placement, letterbox, letterbox_batch
 from ops.lung_statistics import LungStatistics, lung_statistics
 from ops.mask_iou import mask_iou
+from ops.mask_to_polygons import mask_to_polygons
+from ops.masks_from_rois import masks_from_rois
 from ops.mosaic_paste import mosaic_paste
 from ops.nms import batched_nms, nms
 from ops.paired_box_iou import paired_box_iou, paired_box_iou_backward
+from ops.polygons_to_mask import polygons_to_mask
 from ops.resample_volume import resample_volume
 from ops.resize_normalize import resize_normalize
 from ops.rle_area import rle_area
@@ -41,6 +45,7 @@ from ops.simota_assign import simota_assign
 from ops.window_hu import window_hu
 
 __all__ = [
+    "BoundaryDistances",
     "CocoCurves",
     "CocoMatches",
     "CocoProtocol",
@@ -52,6 +57,7 @@ __all__ = [
     "batch_norm_act",
     "batch_norm_act_backward",
     "batched_nms",
+    "boundary_distance",
     "box_convert",
     "box_iou",
     "boxes_to_picture",
@@ -73,10 +79,13 @@ __all__ = [
     "letterbox_batch",
     "lung_statistics",
     "mask_iou",
+    "mask_to_polygons",
+    "masks_from_rois",
     "mosaic_paste",
     "nms",
     "paired_box_iou",
     "paired_box_iou_backward",
+    "polygons_to_mask",
     "resample_volume",
     "resize_normalize",
     "rle_area",

@@ -58,6 +58,8 @@ def work():
         ops.largest_component(voxels, 6),
         ops.resample_volume(hounsfield, (1, 1, 1), (1.5, 0.7, 0.8)),
         ops.window_hu(wide, -600, 1500),
+        *ops.boundary_distance(voxels, parts[:11] == 1, (1.5, 0.7, 0.7)),
+        ops.masks_from_rois(logits, boxes[:5], (500, 600)),
         *ops.lung_statistics(wide, parts, (1, 1, 1), 4, [-900, -500, 0]),
         ops.box_iou(boxes, boxes),
         ops.complete_box_iou(boxes, boxes),

@@ -16,13 +16,13 @@ from typing import Any, ClassVar, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+import ops
 from toolkit.data.assemble import assemble
 from toolkit.data.boxes import CLIP_TOLERANCE, Box, box_table
 from toolkit.data.fault_log import FaultLog, shown
 from toolkit.data.files import names_in
 from toolkit.data.listing import Entry, Listing, Settings
 from toolkit.data.mask_files import NOT_COUNTED
-from toolkit.data.polygon import polygon_mask
 from toolkit.data.table import BoxSample, Progress, Sample, Table
 from toolkit.errors import Fault
 
@@ -80,7 +80,7 @@ class OutlineSample(Sample):
         """Class ids uint8 [H,W]: what is outlined later lies on top, 0 elsewhere."""
         mask = np.zeros(self.size, np.uint8)
         for shape, class_id in self.outlines:
-            mask[polygon_mask(shape.outline, self.size)] = class_id
+            mask[ops.polygons_to_mask([shape.outline], self.size) > 0] = class_id
         return mask
 
 
