@@ -34,7 +34,7 @@ def examine() -> tuple[list[str], list[str]]:
         elif missing:
             lines.append("  (training needs pip install 'cv-toolkit[train]'; predicting and serving do not)")
     problems += _conflicts()
-    lines += _devices(problems) + _threads() + _caches(problems) + _zoo(problems)
+    lines += _devices(problems) + _threads() + _memory() + _caches(problems) + _zoo(problems)
     return lines, problems
 
 
@@ -79,6 +79,15 @@ def _threads() -> list[str]:
 
     policy = os.environ.get("OMP_WAIT_POLICY", "not set (`toolkit train` sets what suits it)")
     return [f"threads: {usable_cores()} usable cores, numba {numba.get_num_threads()}, OMP_WAIT_POLICY {policy}"]
+
+
+def _memory(huge_pages: Path = Path("/sys/kernel/mm/transparent_hugepage/enabled")) -> list[str]:
+    """What only who starts the process can set; `python -m benchmarks.allocator` has what it gains."""
+    if platform.libc_ver()[0] != "glibc" or not huge_pages.is_file() or "[madvise]" not in huge_pages.read_text():
+        return []  # another allocator, or a system that gives them to all or to none
+    if "malloc.hugetlb" in os.environ.get("GLIBC_TUNABLES", "") or "malloc" in os.environ.get("LD_PRELOAD", ""):
+        return []
+    return ["for faster training on the CPU: start it with GLIBC_TUNABLES=glibc.malloc.hugetlb=1 (huge pages)"]
 
 
 def _caches(problems: list[str]) -> list[str]:

@@ -37,7 +37,7 @@ rm -r run_worker
 
 echo "# 6. a picture that breaks while the training goes on, in a loader worker"
 begin short.yaml train.epochs=500 data.workers=1 data.cache_mb=0 --run-dir run_broken
-for picture in shapes/images/*.jpg; do truncate -s 300 $picture; done; ended
+for picture in shapes/*/*.jpg; do truncate -s 300 $picture; done; ended
 rm -r run_broken shapes
 
 echo "# 7. a process that may have 10 GB of memory"
