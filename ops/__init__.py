@@ -41,7 +41,9 @@ from ops.rle_decode import rle_decode
 from ops.rle_encode import rle_encode, rle_encode_labels
 from ops.rle_iou import rle_iou
 from ops.roi_align import roi_align, roi_align_backward
+from ops.sigmoid_focal_loss import sigmoid_focal_loss, sigmoid_focal_loss_backward
 from ops.simota_assign import simota_assign
+from ops.task_aligned_assign import task_aligned_assign
 from ops.window_hu import window_hu
 
 __all__ = [
@@ -95,6 +97,9 @@ __all__ = [
     "rle_iou",
     "roi_align",
     "roi_align_backward",
+    "sigmoid_focal_loss",
+    "sigmoid_focal_loss_backward",
     "simota_assign",
+    "task_aligned_assign",
     "window_hu",
 ]

@@ -157,6 +157,18 @@ def _uncontracted(module: Any) -> Iterator[None]:
         nvvm.compile_ir = compile_ir
 
 
+class _InKernel:
+    """Stands for numba.cuda inside simulated twins and their helpers: the kernel that is running answers.
+
+    The simulator itself puts that into the globals of the twin only, and helpers of other files use ``cuda`` too.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        from numba.cuda.simulator import kernel
+
+        return getattr(kernel._get_kernel_context(), name)  # type: ignore[no-untyped-call]
+
+
 _simulated: dict[int, dict[str, Any]] = {}
 
 
@@ -167,7 +179,7 @@ def _simulated_globals(names: dict[str, Any]) -> dict[str, Any]:
         for name, value in names.items():
             copy[name] = _either(value) if isinstance(value, Dispatcher) else value
             if value is cuda:
-                copy[name] = numba_cuda()
+                copy[name] = _InKernel()
     return _simulated[id(names)]
 
 

@@ -156,3 +156,38 @@ def marked_indices(memory: DeviceMemory, flags: Any, limit: int | None = None) -
     marked = memory.empty(count if limit is None else min(count, limit), np.int64)
     memory.launch(_write_marked, places.size if marked.size else 0, flags, places, marked)
     return marked
+
+
+@njit(nogil=True, cache=True)
+def _precedes(key, index, other_key, other_index):  # type: ignore[no-untyped-def]
+    """Whether a key comes before another one: the lower, NaN last, of equal ones the one with the lower index."""
+    if key < other_key or other_key < key:
+        return key < other_key
+    return index < other_index if (key == key) == (other_key == other_key) else key == key
+
+
+# Threads of a block that looks for the next best together.
+CHOOSERS = 64
+
+
+@njit(nogil=True, cache=True)
+def next_of(values, sign, marks, none, last_key, last, keys, places):  # type: ignore[no-untyped-def]
+    """For a whole block: the candidate that comes next after ``last`` by ``sign * value``, or -1.
+
+    One whose mark is ``none`` is no candidate.
+    """
+    thread = cuda.threadIdx.x
+    best_key, best = 0.0, -1
+    for a in range(thread, marks.size, CHOOSERS):
+        key = sign * np.float64(values[a])
+        if marks[a] == none or (last >= 0 and not _precedes(last_key, last, key, a)):
+            continue
+        if best < 0 or _precedes(key, a, best_key, best):
+            best_key, best = key, a
+    keys[thread], places[thread] = best_key, best
+    cuda.syncthreads()
+    for other in range(CHOOSERS):
+        if places[other] >= 0 and (best < 0 or _precedes(keys[other], places[other], best_key, best)):
+            best_key, best = keys[other], places[other]
+    cuda.syncthreads()
+    return best_key, best

@@ -14,6 +14,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from ops._arith import exp32
 from ops._check import host_array, output_array
 from ops._kernel import kernel, lone_caller
 from ops._moments import compiled, fold, join_moments, layout, moments, repeat, share
@@ -28,21 +29,8 @@ _PARALLEL_ELEMENTS = 32768
 
 @compiled
 def _sigmoid(z):  # type: ignore[no-untyped-def]
-    """1 / (1 + exp(-z)) to 2e-7: numba has no vector exp, this is a polynomial that the compiler vectorises."""
-    t = min(max(-z, np.float32(-87.0)), np.float32(87.0))
-    # Adding 1.5 * 2^23 rounds to a whole number, which then stands in the low bits.
-    shifted = t * np.float32(1.4426950408889634) + np.float32(12582912.0)
-    whole = shifted - np.float32(12582912.0)
-    # ln 2 in two pieces, the first exact in few bits; a minimax fit of exp on |r| <= ln(2) / 2.
-    r = t - whole * np.float32(0.693359375)
-    r = r + whole * np.float32(2.12194440e-4)
-    p = np.float32(8.312501013e-3)
-    p = p * r + np.float32(4.189033061e-2)
-    p = p * r + np.float32(1.666711569e-1)
-    p = p * r + np.float32(4.999923110e-1)
-    p = p * (r * r) + r + np.float32(1.0)
-    power = np.int32((np.float32(shifted).view(np.int32) << 23) + 0x3F800000).view(np.float32)
-    return np.float32(1.0) / (np.float32(1.0) + p * power)
+    """1 / (1 + exp(-z)) to 2e-7."""
+    return np.float32(1.0) / (np.float32(1.0) + exp32(min(max(-z, np.float32(-87.0)), np.float32(87.0))))
 
 
 @compiled

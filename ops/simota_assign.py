@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from ops._arith import higher_of, lower_of
 from ops._check import same_length
 from ops._cuda import cuda, cuda_kernel
-from ops._cuda_order import first_after
-from ops._device import DeviceMemory, Memory, memory_of
+from ops._cuda_order import CHOOSERS, first_after, next_of
+from ops._device import DeviceMemory, memory_of
 from ops._kernel import kernel, lone_caller
+from ops._truths import check_classes, picture_starts
 from ops.box_iou import iou_of
 from ops.decode_detections import anchor_count
 
@@ -130,14 +131,6 @@ def _parallel(raw, in_h, in_w, strides, boxes, classes, starts, matched, ious): 
         _assign_picture(raw[b], cells, boxes[part], classes[part], matched[b], ious[b], np.full(raw.shape[1], np.inf))
 
 
-@cuda_kernel("void(Array(int64, 1, 'C', readonly=True), int64[::1])")
-def _bounds_twin(class_ids, bounds):  # type: ignore[no-untyped-def]
-    """The lowest class and the highest, negated."""
-    for t in range(cuda.grid(1), class_ids.size, cuda.gridsize(1)):
-        cuda.atomic.min(bounds, 0, class_ids[t])
-        cuda.atomic.min(bounds, 1, -class_ids[t])
-
-
 @cuda_kernel(
     "void(Array(float32, 3, 'C', readonly=True), int64, int64, int64, int64, Array(float32, 2, 'C', readonly=True),"
     " Array(int64, 1, 'C', readonly=True), int64[::1], int64, float32[:,::1], float64[:,::1])",
@@ -159,48 +152,17 @@ def _cost_twin(raw, start, stride, rows, columns, boxes, classes, starts, first,
             )  # fmt: skip
 
 
-@njit(nogil=True, cache=True)
-def _precedes(key, index, other_key, other_index):  # type: ignore[no-untyped-def]
-    """Whether a key comes before another one: the lower, NaN last, of equal ones the one with the lower index."""
-    if key < other_key or other_key < key:
-        return key < other_key
-    return index < other_index if (key == key) == (other_key == other_key) else key == key
-
-
-_CHOOSERS = 64
-
-
-@njit(nogil=True, cache=True)
-def _next_of(values, sign, iou, last_key, last, keys, places):  # type: ignore[no-untyped-def]
-    """For a whole block: the candidate that comes next after ``last`` by ``sign * value``, or -1."""
-    thread = cuda.threadIdx.x
-    best_key, best = 0.0, -1
-    for a in range(thread, iou.size, _CHOOSERS):
-        key = sign * np.float64(values[a])
-        if iou[a] == _NO_CANDIDATE or (last >= 0 and not _precedes(last_key, last, key, a)):
-            continue
-        if best < 0 or _precedes(key, a, best_key, best):
-            best_key, best = key, a
-    keys[thread], places[thread] = best_key, best
-    cuda.syncthreads()
-    for other in range(_CHOOSERS):
-        if places[other] >= 0 and (best < 0 or _precedes(keys[other], places[other], best_key, best)):
-            best_key, best = keys[other], places[other]
-    cuda.syncthreads()
-    return best_key, best
-
-
 @cuda_kernel(
-    "void(float32[:,::1], float64[:,::1], int64, int64[:,::1], float64[:,::1], float32[:,::1])", block=_CHOOSERS
+    "void(float32[:,::1], float64[:,::1], int64, int64[:,::1], float64[:,::1], float32[:,::1])", block=CHOOSERS
 )
 def _choose_twin(iou, cost, first, chosen, chosen_cost, chosen_iou):  # type: ignore[no-untyped-def]
     """One block a true box: how many cells it gets by its best IoUs, and the cheapest so many; -1 in what is left."""
-    keys = cuda.shared.array(_CHOOSERS, np.float64)
-    places = cuda.shared.array(_CHOOSERS, np.int64)
+    keys = cuda.shared.array(CHOOSERS, np.float64)
+    places = cuda.shared.array(CHOOSERS, np.int64)
     for row in range(cuda.blockIdx.x, iou.shape[0], cuda.gridDim.x):
         total, key, last = np.float32(0.0), 0.0, -1
         for _ in range(_BEST):
-            key, last = _next_of(iou[row], -1.0, iou[row], key, last, keys, places)
+            key, last = next_of(iou[row], -1.0, iou[row], _NO_CANDIDATE, key, last, keys, places)
             if last < 0:
                 break
             total += np.float32(-key)
@@ -208,7 +170,7 @@ def _choose_twin(iou, cost, first, chosen, chosen_cost, chosen_iou):  # type: ig
         key, last = 0.0, -1
         for k in range(_BEST):
             if k == 0 or (k < count and last >= 0):
-                key, last = _next_of(cost[row], 1.0, iou[row], key, last, keys, places)
+                key, last = next_of(cost[row], 1.0, iou[row], _NO_CANDIDATE, key, last, keys, places)
             else:
                 last = -1
             if cuda.threadIdx.x == 0:
@@ -254,17 +216,8 @@ def _on_device(  # type: ignore[no-untyped-def]
             level = start, stride, rows, columns
             memory.launch(_cost_twin, (rows * columns, size[0]), raw, *level, boxes, classes, table, first, iou, cost)
             start += rows * columns
-        memory.launch(_choose_twin, size[0] * _CHOOSERS, iou, cost, first, chosen, chosen_cost, chosen_iou)
+        memory.launch(_choose_twin, size[0] * CHOOSERS, iou, cost, first, chosen, chosen_cost, chosen_iou)
     memory.launch(_match_twin, (cells, raw.shape[0]), table, chosen, chosen_cost, chosen_iou, matched, ious)
-
-
-def _class_bounds(memory: Memory, class_ids: Any) -> tuple[int, int]:
-    if not memory.on_device:
-        return int(class_ids.min()), int(class_ids.max())
-    bounds = memory.full(2, np.int64, np.iinfo(np.int64).max)
-    memory.launch(_bounds_twin, class_ids.size, class_ids, bounds)
-    low, negated = memory.numbers(bounds)
-    return low, -negated
 
 
 def simota_assign(
@@ -304,13 +257,8 @@ def simota_assign(
     box_array = memory.array(boxes, "boxes", np.float32, ("M", 4))
     class_array = memory.array(class_ids, "class_ids", np.int64, ("M",))
     same_length(boxes=box_array, class_ids=class_array)
-    truths = box_array.shape[0]
-    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    if len(counts) != pictures or starts[-1] != truths or min(counts, default=0) < 0:
-        raise ValueError(f"counts: expected {pictures} counts that sum to {truths}, got {list(counts)}")
-    low, high = _class_bounds(memory, class_array) if truths else (0, 0)
-    if low < 0 or high >= numbers - 5:
-        raise ValueError(f"class_ids: expected 0..{numbers - 6}, got {low}..{high}")
+    starts = picture_starts(counts, pictures, box_array.shape[0])
+    check_classes(memory, class_array, numbers - 5)
     matched: NDArray[np.int64] = memory.full((pictures, cells), np.int64, -1)
     ious: NDArray[np.float32] = memory.full((pictures, cells), np.float32, 0)
     head = array, int(input_size[0]), int(input_size[1]), np.asarray(strides, np.int64)

@@ -5,14 +5,41 @@ Source: Lin, Goyal, Girshick, He and Dollár, "Focal Loss for Dense Object Detec
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import ops
 from zoo.loss_input import at_least_float32, check_gamma
 
 # Below this a prediction is perfect; the power of an exact zero has no finite slope for gamma under 1.
 _TINY = 1e-12
+
+
+class _SigmoidFocalLoss(torch.autograd.Function):
+    """The operator and its gradient: one pass over the logits each, where torch's own functions need a dozen."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, alpha: float | None, gamma: float) -> Tensor:
+        ctx.save_for_backward(logits, targets)
+        ctx.settings = {"alpha": alpha, "gamma": gamma}
+        loss = ops.sigmoid_focal_loss(logits.detach().numpy(), targets.numpy(), **ctx.settings)
+        return torch.from_numpy(loss)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        logits, targets = ctx.saved_tensors
+        given = logits.detach().numpy(), targets.numpy(), gradients[0].numpy()
+        return torch.from_numpy(ops.sigmoid_focal_loss_backward(*given, **ctx.settings)), None, None, None
+
+
+def _operator_applies(logits: Tensor, targets: Tensor) -> bool:
+    """Whether these are plain float32 tensors of the CPU. On a GPU torch's functions need no numba-cuda beside it."""
+    plain = type(logits) is Tensor and type(targets) is Tensor and not targets.requires_grad
+    return plain and logits.dtype == torch.float32 and logits.device.type == targets.device.type == "cpu"
 
 
 def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float | None = 0.25, gamma: float = 2.0) -> Tensor:
@@ -21,7 +48,7 @@ def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float | None =
     p_t is p where the target is 1 and 1 - p where it is 0, and the mixture in between; alpha_t likewise.
 
     Args:
-        logits: float of any shape; half precision is computed in float32. Differentiable.
+        logits: float of any shape; half precision is computed in float32. Differentiable (float32 on the CPU once).
         targets: 0..1, of the same shape, any dtype.
         alpha: weight of the ones, 0..1 (the zeros weigh 1 - alpha); None weighs both 1.
         gamma: at least 0; at 0 this is the balanced binary cross-entropy.
@@ -41,6 +68,13 @@ def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float | None =
     check_gamma("sigmoid_focal_loss: gamma", gamma)
     logits = at_least_float32(logits)
     targets = targets.to(logits)
+    if _operator_applies(logits, targets):
+        result: Tensor = _SigmoidFocalLoss.apply(logits, targets, alpha, gamma)  # type: ignore[no-untyped-call]
+        return result
+    return _by_torch(logits, targets, alpha, gamma)
+
+
+def _by_torch(logits: Tensor, targets: Tensor, alpha: float | None, gamma: float) -> Tensor:
     # 1 - p as the sigmoid of -logit: a subtraction loses what is left near 0, as torch's own cross-entropy does.
     missed = torch.sigmoid(-logits) * targets + torch.sigmoid(logits) * (1 - targets)
     cross_entropy = -F.logsigmoid(logits) * targets - F.logsigmoid(-logits) * (1 - targets)

@@ -41,7 +41,7 @@ def test_matches_exact_fractions(a: Any, b: Any) -> None:
     for i in range(len(a)):
         for j in range(len(b)):
             exact = float(exact_iou(a[i], b[j]))
-            assert result[i, j] == pytest.approx(exact, rel=1e-5, abs=1e-12)
+            assert float(result[i, j]) == pytest.approx(exact, rel=1e-5, abs=1e-12)
             if exact in (0, 1) and _exact_float32_sides(a[i]) and _exact_float32_sides(b[j]):
                 assert result[i, j] == exact
 
@@ -105,7 +105,7 @@ def test_kinds_match_exact_fractions(kind: str, a: Any, b: Any) -> None:
     np.testing.assert_allclose(result, PENALISED[kind](b, a).T, rtol=1e-6, atol=1e-6)
     for i in range(len(a)):
         for j in range(len(b)):
-            assert result[i, j] == pytest.approx(penalised_iou(kind, a[i], b[j]), rel=1e-5, abs=1e-5)
+            assert float(result[i, j]) == pytest.approx(penalised_iou(kind, a[i], b[j]), rel=1e-5, abs=1e-5)
 
 
 @KIND

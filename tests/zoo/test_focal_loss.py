@@ -54,6 +54,68 @@ def test_sigmoid_gradient(gamma: float) -> None:
     assert torch.autograd.gradcheck(lambda logits: sigmoid_focal_loss(logits, t, gamma=gamma), x)
 
 
+def example(seed: int, *shape: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return 4 * torch.randn(shape, generator=generator), torch.rand(shape, generator=generator)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("alpha", [None, 0.25])
+@pytest.mark.parametrize("soft", [False, True])
+def test_the_operators_value_and_gradient_are_those_of_torch_in_float64(
+    alpha: float | None, gamma: float, soft: bool
+) -> None:
+    """float32 on the CPU is the operator's; its gradient passes where gradcheck passes in float64."""
+    x, t = example(0, 3, 5, 7)
+    t = t if soft else t.round()
+    results = []
+    for logits in (x.clone().requires_grad_(), x.double().requires_grad_()):
+        loss = sigmoid_focal_loss(logits, t, alpha=alpha, gamma=gamma)
+        (loss.square() * torch.linspace(-1, 2, x.numel()).view(x.shape)).sum().backward()
+        results.append((loss.detach().double(), logits.grad.double()))
+    torch.testing.assert_close(*(loss for loss, _ in results), rtol=5e-6, atol=1e-9)
+    torch.testing.assert_close(*(gradient for _, gradient in results), rtol=2e-5, atol=1e-6)
+    weight = torch.rand(2, 3, dtype=torch.float64)
+    given = x[0, :2, :3].double().requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda logits: sigmoid_focal_loss(logits, t[0, :2, :3], alpha=alpha, gamma=gamma) * weight, given
+    )
+
+
+def test_the_operators_gradient_is_the_slope_of_its_value() -> None:
+    """Central differences of float32 values."""
+    x, t = example(1, 400)
+    leaf = x.clone().requires_grad_()
+    sigmoid_focal_loss(leaf, t.round()).sum().backward()
+    step = 2.0**-6
+    slope = (sigmoid_focal_loss(x + step, t.round()) - sigmoid_focal_loss(x - step, t.round())) / (2 * step)
+    torch.testing.assert_close(leaf.grad, slope, rtol=1e-3, atol=1e-4)
+
+
+def test_the_operator_takes_views_and_is_differentiable_once() -> None:
+    x, t = example(2, 6, 8)
+    for view in (x.T, x[::2, 1::3], x[0, 0]):
+        leaf = view.detach().requires_grad_()
+        ones = torch.ones(leaf.shape, dtype=torch.bool)
+        torch.testing.assert_close(
+            sigmoid_focal_loss(leaf, ones).double(), sigmoid_focal_loss(leaf.double(), ones), rtol=5e-6, atol=1e-9
+        )
+        sigmoid_focal_loss(leaf, ones).sum().backward()
+        assert leaf.grad.shape == leaf.shape
+    x.requires_grad_()
+    (gradient,) = torch.autograd.grad(sigmoid_focal_loss(x, t).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+def test_targets_that_learn_get_a_gradient() -> None:
+    x, t = example(3, 9)
+    t.requires_grad_()
+    sigmoid_focal_loss(x, t).sum().backward()
+    assert t.grad.isfinite().all()
+    assert t.grad.any()
+
+
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
 def test_softmax_is_the_formula_summed_over_classes(gamma: float) -> None:
     generator = np.random.default_rng(1)
