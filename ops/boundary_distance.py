@@ -41,7 +41,7 @@ def _widen(mask, box):  # type: ignore[no-untyped-def]
             row = mask[z, y]
             some = np.uint8(0)
             for x in range(width):
-                some |= row[x]
+                some = np.uint8(some | row[x])
             if some == 0:
                 continue
             first, last = 0, width - 1

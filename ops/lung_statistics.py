@@ -31,6 +31,17 @@ class LungStatistics(NamedTuple):
 _BLOCK = 64
 
 
+@njit(nogil=True, cache=True)
+def _add_run(values, begin, end, bin_of, row, counts, sums):  # type: ignore[no-untyped-def]
+    """Add neighbouring voxels of one label."""
+    added = np.int64(0)
+    for i in range(np.uint64(begin), np.uint64(end)):  # unsigned, or every index is looked at for a negative one
+        value = np.int64(values[i])
+        added += value
+        counts[row, np.uint64(bin_of[np.uint64(value + 32768)])] += 1
+    sums[row] += added
+
+
 @kernel(
     "void(int64, int64, Array(int16, 1, 'C', readonly=True), Array(uint8, 1, 'C', readonly=True),"
     " Array(uint16, 1, 'C', readonly=True), int64[:,:,::1], int64[:,::1])"
@@ -39,19 +50,22 @@ def _count(lane, lanes, volume, labels, bin_of, all_counts, all_sums):  # type: 
     """Add each voxel to its label's row, and what has a label above the last to the row after the last."""
     counts, sums = all_counts[lane], all_sums[lane]
     last = np.uint8(min(counts.shape[0] - 1, 255))
-    blocks = (volume.size + _BLOCK - 1) // _BLOCK
-    for block in range(blocks * lane // lanes, blocks * (lane + 1) // lanes):
-        start, stop = block * _BLOCK, min((block + 1) * _BLOCK, volume.size)
-        some = np.uint8(0)
-        for i in range(start, stop):
-            some |= labels[i]
-        if some == 0:
-            continue
-        for i in range(start, stop):
-            row = min(labels[i], last)
-            value = np.int64(volume[i])
-            counts[row, bin_of[value + 32768]] += 1
-            sums[row] += value
+    bound = volume.size * (lane + 1) // lanes
+    for start in range(volume.size * lane // lanes, bound, _BLOCK):
+        stop = min(start + _BLOCK, bound)
+        marks = labels[start:stop]
+        some, every = np.uint8(0), np.uint8(255)
+        for i in range(marks.size):
+            some = np.uint8(some | marks[i])
+            every = np.uint8(every & marks[i])
+        i = start if some != 0 else stop
+        while i < stop:
+            mark, end = labels[np.uint64(i)], stop if some == every else i + 1
+            while end < stop and labels[np.uint64(end)] == mark:
+                end += 1
+            if mark != 0:
+                _add_run(volume, i, end, bin_of, np.uint64(min(mark, last)), counts, sums)
+            i = end
 
 
 @njit(nogil=True, cache=True)
@@ -93,11 +107,13 @@ def _finish_twin(counts, sums, voxel_ml, voxels, volumes_ml, means_hu, histogram
 
 def _bins(edges: NDArray[np.float64]) -> NDArray[np.uint16]:
     """For -32768 to 32767 the bin, as `numpy.histogram` has it; the number of bins for what lies outside."""
-    values = np.arange(-(2**15), 2**15)
-    found = np.searchsorted(edges, values, "right") - 1
-    found[values == edges[-1]] = len(edges) - 2
-    found[(values < edges[0]) | (values > edges[-1])] = len(edges) - 1
-    return found.astype(np.uint16)
+    bins = len(edges) - 1
+    first = (np.ceil(edges).clip(-(2**15), 2**15) + 2**15).astype(np.int64)
+    found = np.full(2**16, bins, np.uint16)
+    found[first[0] : first[-1]] = np.repeat(np.arange(bins, dtype=np.uint16), np.diff(first))
+    if edges[-1] % 1 == 0 and -(2**15) <= edges[-1] < 2**15:
+        found[first[-1]] = bins - 1
+    return found
 
 
 def _checked_edges(edges: Any) -> NDArray[np.float64]:

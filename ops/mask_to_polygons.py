@@ -23,7 +23,11 @@ def _all_edges(mask):  # type: ignore[no-untyped-def]
     changed = np.zeros((width + 8) // 8 * 8, np.uint8)
     count = 0
     for y in range(height):
-        count = _edges_of_row(mask[y], True, changed, edges, count)
+        row, some = mask[y], np.uint8(0)
+        for x in range(width):
+            some = np.uint8(some | row[x])
+        if some != 0:
+            count = _edges_of_row(row, True, changed, edges, count)
         last[y] = count
     return edges[:count], last
 

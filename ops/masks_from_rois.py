@@ -39,16 +39,30 @@ def _value(roi, y, x):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _columns(box, below, weight, columns):  # type: ignore[no-untyped-def]
-    """Place the pixels of a row among ``columns`` samples; from which to which pixel there are any."""
+def _columns(box, place, weight, columns):  # type: ignore[no-untyped-def]
+    """Place the pixels of a row among ``columns`` samples and a 0 before them; from which to which there are any."""
     begin, end = 0, 0
-    for x in range(below.size):
-        below[x], weight[x] = _sample(x, np.float64(box[0]), np.float64(box[2]), columns)
-        if below[x] >= -1:
+    for x in range(place.size):
+        below, weight[x] = _sample(x, np.float64(box[0]), np.float64(box[2]), columns)
+        if below >= -1:
+            place[x] = below + 1
             if end == 0:
                 begin = x
             end = x + 1
     return begin, end
+
+
+_1 = np.uint64(1)  # unsigned, or every index is looked at for a negative one
+
+
+@_compiled
+def _blend_rows(roi, above, weight, row):  # type: ignore[no-untyped-def]
+    """Interpolate between two rows of samples, of which one may lie outside; ``row`` has a 0 at both ends."""
+    first, last = above >= 0, above + 1 < roi.shape[0]
+    for x in range(roi.shape[1]):
+        a = roi[above, x] if first else np.float32(0.0)
+        b = roi[above + 1, x] if last else np.float32(0.0)
+        row[x + 1] = blend(a, b, weight)
 
 
 _ARRAYS = "Array(float32, 3, 'C', readonly=True), Array(float32, 2, 'C', readonly=True), float32, uint8[:,:,::1]"
@@ -58,23 +72,23 @@ _ARRAYS = "Array(float32, 3, 'C', readonly=True), Array(float32, 2, 'C', readonl
 def _paste(lane, lanes, rois, boxes, threshold, out):  # type: ignore[no-untyped-def]
     count, height, width = out.shape
     rows, columns = rois.shape[1], rois.shape[2]
-    below, weight = np.empty(width, np.int64), np.empty(width, np.float32)
-    row = np.zeros(columns + 2, np.float32)  # with a 0 at both ends
+    place, weight = np.empty(width, np.uint64), np.empty(width, np.float32)
+    row = np.zeros(columns + 2, np.float32)
     of, begin, end = -1, 0, 0
     for r in range(count * height * lane // lanes, count * height * (lane + 1) // lanes):
         n, y = r // height, r % height
         if n != of:
-            begin, end = _columns(boxes[n], below, weight, columns)
+            begin, end = _columns(boxes[n], place, weight, columns)
             of = n
         target = out[n, y]
         target[:] = 0
         above, weight_y = _sample(y, np.float64(boxes[n, 1]), np.float64(boxes[n, 3]), rows)
         if above == -2:
             continue
-        for x in range(columns):
-            row[x + 1] = blend(_value(rois[n], above, x), _value(rois[n], above + 1, x), weight_y)
-        for x in range(begin, end):
-            target[x] = blend(row[below[x] + 1], row[below[x] + 2], weight[x]) >= threshold
+        _blend_rows(rois[n], above, weight_y, row)
+        inside, after, share = target[begin:end], place[begin:end], weight[begin:end]
+        for x in range(inside.size):
+            inside[x] = blend(row[after[x]], row[after[x] + _1], share[x]) >= threshold
 
 
 @cuda_kernel(f"void({_ARRAYS})", block=(32, 4, 1))

@@ -31,9 +31,12 @@ def _blend_rows(volume, z, weight_z, y, weight_y, row):  # type: ignore[no-untyp
     row[a.size] = row[a.size - 1]
 
 
+_1 = np.uint32(1)  # unsigned, or every index is looked at for a negative one
+
+
 def _slices(lane, lanes, volume, scale_z, scale_y, scale_x, whole, out):  # type: ignore[no-untyped-def]
     row = np.empty(volume.shape[2] + 1, np.float32)
-    below, weight = np.empty(out.shape[2], np.int32), np.empty(out.shape[2], np.float32)
+    below, weight = np.empty(out.shape[2], np.uint32), np.empty(out.shape[2], np.float32)
     for x in range(out.shape[2]):
         below[x], weight[x] = position_of(x, scale_x, 0.0, volume.shape[2])
     for r in range(out.shape[0] * out.shape[1] * lane // lanes, out.shape[0] * out.shape[1] * (lane + 1) // lanes):
@@ -42,7 +45,7 @@ def _slices(lane, lanes, volume, scale_z, scale_y, scale_x, whole, out):  # type
         _blend_rows(volume, z, weight_z, y, weight_y, row)
         target = out[r // out.shape[1], r % out.shape[1]]
         for x in range(target.size):
-            value = blend(row[below[x]], row[below[x] + 1], weight[x])
+            value = blend(row[below[x]], row[below[x] + _1], weight[x])
             target[x] = whole_of(value) if whole else value
 
 

@@ -18,11 +18,15 @@ _0 = np.float32(0.0)
 
 
 def _lane(lane, lanes, values, low, scale, top, whole, out):  # type: ignore[no-untyped-def]
-    for i in range(values.size * lane // lanes, values.size * (lane + 1) // lanes):
-        value = clamped((np.float32(values[i]) - low) * scale, _0, top)
-        if whole:
-            value = whole_of(value) if value == value else _0
-        out[i] = value
+    begin, end = values.size * lane // lanes, values.size * (lane + 1) // lanes
+    source, target = values[begin:end], out[begin:end]
+    if whole:
+        for i in range(source.size):
+            value = clamped((np.float32(source[i]) - low) * scale, _0, top)
+            target[i] = np.int32(whole_of(value if value == value else _0))  # straight to uint8 is done one by one
+    else:
+        for i in range(source.size):
+            target[i] = clamped((np.float32(source[i]) - low) * scale, _0, top)
 
 
 def _voxels(values, low, scale, top, whole, out):  # type: ignore[no-untyped-def]

@@ -1,0 +1,411 @@
+"""The operators on volumes and on the outlines of masks beside the peers that people use for them.
+
+    python -m benchmarks.ops_volumes [--rounds 7] [--slow-rounds 1] [--depth 300] [--side 512] [--only WORD]
+        [--json FILE]
+
+Same arrays, answers checked equal, one process, taking turns; each call allocates its own result. The floor is the
+bytes that must move (each input read once, each result written once) over the copy bandwidth of the same run. A peer
+that is missing is told so. Licences: LGPL-3.0 (connected-components-3d, a peer here and no dependency), BSD-3-Clause
+(SciPy, torch), BSD-2-Clause (pycocotools), Apache-2.0 (OpenCV).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import ops
+
+PACKAGES = {
+    "cc3d": "connected-components-3d",
+    "scipy": "scipy",
+    "numpy": "numpy",
+    "cv2": "opencv-python-headless",
+    "pycocotools": "pycocotools",
+    "torch": "torch",
+}
+COMMON = (1.5, 1.5, 1.5)
+
+
+def spacing_of(shape: tuple[int, ...]) -> tuple[float, float, float]:
+    """Slices of 1 mm, 360 mm across: at 1.5 mm both are whole numbers of voxels, and SciPy's zoom means the same."""
+    return 1.0, 360 / shape[1], 360 / shape[2]
+
+
+class Row(NamedTuple):
+    """One work beside one peer: medians in ms, their quartiles, and how far the peer's answer is from ours."""
+
+    work: str
+    peer: str
+    floor_ms: float
+    ours_ms: float
+    peer_ms: float | None
+    ratio: float | None
+    ours_quartiles: tuple[float, float]
+    peer_quartiles: tuple[float, float] | None
+    equal: str
+
+
+class Case(NamedTuple):
+    """A work, the bytes it must move, and the peers' ways to do it; ``apart`` says how far an answer is from ours.
+
+    The name of a peer begins with the module that it needs.
+    """
+
+    work: str
+    moved: int
+    ours: Callable[[], Any]
+    peers: dict[str, Callable[[], Any]]
+    apart: Callable[[Any, Any], str]
+
+
+def module(name: str) -> Any:
+    return importlib.import_module(name)
+
+
+def ndimage() -> Any:
+    return module("scipy.ndimage")
+
+
+def installed(peer: str) -> bool:
+    try:
+        return metadata.version(PACKAGES[peer.split()[0]]) is not None
+    except metadata.PackageNotFoundError:
+        return False
+
+
+def smooth(shape: tuple[int, ...], grain: int, seed: int) -> np.ndarray:
+    """Noise of this grain in voxels, float32."""
+    coarse = np.random.default_rng(seed).normal(size=[-(-size // grain) + 1 for size in shape]).astype(np.float32)
+    return ops.resample_volume(coarse, (grain,) * 3, (1, 1, 1))[tuple(map(slice, shape))]
+
+
+def chest(shape: tuple[int, ...], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """HU and labels of a drawn chest: air, a body, two lungs (1 and 2) with vessels, and a scanner's noise."""
+    z, y, x = (np.linspace(-1, 1, size, dtype=np.float32).reshape(form)
+               for size, form in zip(shape, ((-1, 1, 1), (-1, 1), (-1,)), strict=True))  # fmt: skip
+    hu = np.where(x**2 / 0.8 + y**2 / 0.5 < 1, 40, -1000).astype(np.float32) + 0 * z
+    vessels = smooth(shape, 6, seed) > 1.6
+    labels = np.zeros(shape, np.uint8)
+    for label, centre in ((1, -0.42), (2, 0.42)):
+        labels[(z / 0.9) ** 2 + (y / 0.55) ** 2 + ((x - centre) / 0.33) ** 2 < 1] = label
+    labels[vessels] = 0
+    hu = np.where(labels > 0, -860, hu) + 25 * np.random.default_rng(seed).standard_normal(shape, np.float32)
+    return hu.astype(np.int16), labels
+
+
+def masks(shape: tuple[int, ...]) -> Iterator[tuple[str, np.ndarray]]:
+    """Solid parts, lungs, lungs thresholded out of noise, and noise, the hardest."""
+    hu, labels = chest(shape)
+    yield "blobs", smooth(shape, 8, 1) > 0.25
+    yield "lungs", labels > 0
+    del labels
+    yield "below -800 HU", hu < -800
+    del hu
+    for density in (0.2, 0.5):
+        yield f"noise {density}", np.random.default_rng(2).random(shape, np.float32) < density
+
+
+def renumbered(labels: np.ndarray) -> np.ndarray:
+    """Labels in the order of their first voxels."""
+    flat = labels.reshape(-1)
+    present, first = np.unique(flat, return_index=True)
+    first, present = first[present > 0], present[present > 0]
+    number = np.zeros(int(flat.max(initial=0)) + 1, np.int32)
+    number[present[np.argsort(first)]] = np.arange(1, present.size + 1)
+    return number[labels]
+
+
+def same_labels(ours: ops.Components, theirs: np.ndarray) -> str:
+    equal = np.array_equal(ours.labels, theirs) or np.array_equal(ours.labels, renumbered(theirs))
+    return "equal" if equal else "DIFFERENT LABELS"
+
+
+def same(ours: Any, theirs: Any) -> str:
+    """ "equal", or by how much not, of arrays or tuples of them; floats of 32 bits are compared with those of 64."""
+    pairs = zip(ours, theirs, strict=True) if isinstance(ours, (tuple, list)) else [(ours, theirs)]
+    far = max(np.abs(a.astype(np.float64) - b).max(initial=0) if a.shape == b.shape else np.inf for a, b in pairs)
+    return "equal" if far == 0 else f"within {far:.2g}"
+
+
+def labelling(shape: tuple[int, ...]) -> Iterator[Case]:
+    for name, mask in masks(shape):
+        for connectivity in (6, 26):
+            joined = np.ones((3, 3, 3)) if connectivity == 26 else None
+
+            def by_cc3d(mask: np.ndarray = mask, connectivity: int = connectivity) -> Any:
+                return module("cc3d").connected_components(mask, connectivity=connectivity, binary_image=True)
+
+            def with_statistics(label: Callable[[], Any] = by_cc3d) -> Any:
+                labels = label()
+                module("cc3d").statistics(labels)
+                return labels
+
+            peers = {
+                "cc3d": by_cc3d,
+                "cc3d with statistics": with_statistics,
+                "scipy": lambda mask=mask, joined=joined: ndimage().label(mask, joined)[0],
+            }
+            yield Case(
+                f"labels, {name}, {connectivity}-connected",
+                5 * mask.size,
+                lambda mask=mask, connectivity=connectivity: ops.connected_components(mask, connectivity),
+                peers,
+                same_labels,
+            )
+
+
+def largest_by_scipy(mask: np.ndarray) -> np.ndarray:
+    labels, _ = ndimage().label(mask)
+    return labels == 1 + np.argmax(np.bincount(labels.reshape(-1))[1:])  # type: ignore[no-any-return]
+
+
+EDGES = np.arange(-1024, 1025, 8)
+
+
+def histograms_by_numpy(hu: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return np.stack([np.histogram(hu[labels == label], EDGES)[0] for label in (1, 2)])
+
+
+def window_by_numpy(hu: np.ndarray) -> np.ndarray:
+    scaled = (hu.astype(np.float32) - np.float32(-1350)) * np.float32(255 / 1500)
+    return np.rint(np.clip(scaled, 0, 255, out=scaled), out=scaled).astype(np.uint8)
+
+
+def distances_by_scipy(a: np.ndarray, b: np.ndarray, spacing: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """In the box around both masks, as the libraries of metrics do."""
+    (box,) = ndimage().find_objects((a | b).astype(np.int8))
+    padded = [np.pad(mask[box], 1) for mask in (a, b)]
+    edges = [mask & ~ndimage().binary_erosion(mask) for mask in padded]
+    distances = [ndimage().distance_transform_edt(~edge, sampling=spacing) for edge in edges]
+    return distances[1][edges[0]], distances[0][edges[1]]
+
+
+def volumes(shape: tuple[int, ...]) -> Iterator[Case]:
+    hu, labels = chest(shape)
+    spacing = spacing_of(shape)
+    zoom = [old / new for old, new in zip(spacing, COMMON, strict=True)]
+    small = int(np.prod([round(size * ratio) for size, ratio in zip(shape, zoom, strict=True)]))
+    for volume in (hu, hu.astype(np.float32)):
+        yield Case(
+            f"resampled to {COMMON[0]} mm, {volume.dtype}",
+            volume.nbytes + small * volume.itemsize,
+            lambda volume=volume: ops.resample_volume(volume, spacing, COMMON),
+            {"scipy": lambda volume=volume: ndimage().zoom(volume, zoom, order=1, grid_mode=True, mode="nearest")},
+            same,
+        )
+    yield Case(
+        "HU to uint8",
+        3 * hu.size,
+        lambda: ops.window_hu(hu, -600, 1500, dtype=np.uint8),
+        {"numpy": lambda: window_by_numpy(hu)},
+        same,
+    )
+    yield Case(
+        "volumes and histograms of two lungs",
+        hu.size + 2 * int(np.count_nonzero(labels)),
+        lambda: ops.lung_statistics(hu, labels, spacing, 2, EDGES).histograms,
+        {"numpy": lambda: histograms_by_numpy(hu, labels)},
+        same,
+    )
+    lungs = labels > 0
+    yield Case(
+        "largest part of the lungs",
+        2 * lungs.size,
+        lambda: ops.largest_component(lungs, 6),
+        {
+            "cc3d": lambda: module("cc3d").largest_k(lungs, k=1, connectivity=6) > 0,
+            "scipy": lambda: largest_by_scipy(lungs),
+        },
+        same,
+    )
+    yield Case(
+        "holes filled",
+        2 * lungs.size,
+        lambda: ops.fill_holes(lungs),
+        {"scipy": lambda: ndimage().binary_fill_holes(lungs)},
+        same,
+    )
+    other = np.roll(lungs, (2, -3, 5), (0, 1, 2)) & (hu > -930)
+    yield Case(
+        "distances of two surfaces",
+        2 * lungs.size,
+        lambda: ops.boundary_distance(lungs, other, spacing),
+        {"scipy": lambda: distances_by_scipy(lungs, other, spacing)},
+        same,
+    )
+
+
+def drawn_by_coco(polygons: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    coco = module("pycocotools.mask")
+    rles = coco.frPyObjects([polygon.ravel().tolist() for polygon in polygons], *size)
+    return coco.decode(coco.merge(rles))  # type: ignore[no-any-return]
+
+
+def pasted_by_torch(rois: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """As detectron2 does on the CPU: one box after the other, in the part of the picture that it covers."""
+    torch = module("torch")
+    masks = torch.zeros((len(rois), *size), dtype=torch.uint8)
+    for mask, roi, (x0, y0, x1, y1) in zip(masks, torch.from_numpy(rois), boxes.tolist(), strict=True):
+        left, top = max(int(x0) - 1, 0), max(int(y0) - 1, 0)
+        right, bottom = min(int(x1) + 2, size[1]), min(int(y1) + 2, size[0])
+        x = (torch.arange(left, right) + 0.5 - x0) / (x1 - x0) * 2 - 1
+        y = (torch.arange(top, bottom) + 0.5 - y0) / (y1 - y0) * 2 - 1
+        grid = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], dim=2)
+        values = torch.nn.functional.grid_sample(roi[None, None], grid[None], align_corners=False)
+        mask[top:bottom, left:right] = values[0, 0] >= 0.5
+    return masks.numpy()  # type: ignore[no-any-return]
+
+
+def differing(ours: np.ndarray, theirs: np.ndarray) -> str:
+    count = np.count_nonzero(ours != theirs)
+    return "equal" if count == 0 else f"{count} of {ours.size} pixels differ, at the threshold but for rounding"
+
+
+def outlines(_: tuple[int, ...]) -> Iterator[Case]:
+    size, count = (480, 640), 100
+    rng = np.random.default_rng(5)
+    corner = rng.uniform(0, 400, (count, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(20, 240, (count, 2))], 1).astype(np.float32)
+    coarse = smooth((count, 28, 28), 6, 6) + 0.6
+    rois = (1 / (1 + np.exp(-4 * coarse))).astype(np.float32)
+    pasted = ops.masks_from_rois(rois, boxes, size)
+    yield Case(
+        f"{count} masks of 28x28 pasted into {size[0]}x{size[1]}",
+        pasted.nbytes,
+        lambda: ops.masks_from_rois(rois, boxes, size),
+        {"torch": lambda: pasted_by_torch(rois, boxes, size)},
+        differing,
+    )
+    found = [ops.mask_to_polygons(mask) for mask in pasted]
+
+    def by_opencv() -> Any:
+        cv2 = module("cv2")
+        return [cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)[0] for mask in pasted]
+
+    def drawn_again(_: Any, contours: Any) -> str:
+        """Each way's own drawing of its outlines must be the mask: they follow other points."""
+        cv2 = module("cv2")
+        theirs = [cv2.drawContours(np.zeros(size, np.uint8), c, -1, 1, cv2.FILLED) for c in contours]
+        ours = [ops.polygons_to_mask(each, size) for each in found]
+        return ", ".join(
+            f"{name} {'draw the masks again' if np.array_equal(again, pasted) else 'DO NOT draw the masks again'}"
+            for name, again in (("ours", ours), ("theirs", theirs))
+        )
+
+    yield Case(
+        f"outlines of {count} masks",
+        pasted.nbytes,
+        lambda: [ops.mask_to_polygons(mask) for mask in pasted],
+        {"cv2": by_opencv},
+        drawn_again,
+    )
+    full = [each for each in found if each]
+    yield Case(
+        f"{len(full)} masks from outlines",
+        len(full) * size[0] * size[1],
+        lambda: [ops.polygons_to_mask(each, size) for each in full],
+        {"pycocotools": lambda: [drawn_by_coco(each, size) for each in full]},
+        same,
+    )
+
+
+def timed(call: Callable[[], Any]) -> tuple[float, Any]:
+    started = time.perf_counter()
+    answer = call()
+    return (time.perf_counter() - started) * 1e3, answer
+
+
+def copied_in_a_millisecond() -> float:
+    """Bytes that a copy of a large array reads and writes in a millisecond."""
+    source = np.ones(2**26, np.float32)
+    target = np.empty_like(source)
+    return 2 * source.nbytes / float(np.median([timed(lambda: np.copyto(target, source))[0] for _ in range(7)]))
+
+
+def rows_of(case: Case, rounds: int, slow_rounds: int, slow_ms: float, bandwidth: float) -> Iterator[Row]:
+    """Ours and the peers take turns, after a call of each that is not counted; slow peers have fewer turns."""
+    calls = {"ours": case.ours, **{name: call for name, call in case.peers.items() if installed(name)}}
+    clocks: dict[str, list[float]] = {name: [] for name in calls}
+    equal, turns = {}, {}
+    mine = case.ours()
+    for name, call in calls.items():
+        took, answer = timed(call)
+        equal[name] = "" if name == "ours" else case.apart(mine, answer)
+        turns[name] = slow_rounds if took > slow_ms else rounds
+        del answer
+    del mine
+    for turn in range(rounds):
+        for name, call in calls.items():
+            if turn < turns[name]:
+                clocks[name].append(timed(call)[0])
+    middle = {name: float(np.median(times)) for name, times in clocks.items()}
+    spread = {name: tuple(np.percentile(times, [25, 75]).tolist()) for name, times in clocks.items()}
+    ours, floor = middle["ours"], case.moved / bandwidth
+    for name in case.peers:
+        if name in calls:
+            theirs = middle[name]
+            yield Row(case.work, name, floor, ours, theirs, theirs / ours, spread["ours"], spread[name], equal[name])
+        else:
+            yield Row(case.work, name, floor, ours, None, None, spread["ours"], None, "not installed")
+
+
+def run(
+    rounds: int = 7, slow_rounds: int = 1, depth: int = 300, side: int = 512, only: str = "", slow_ms: float = 4000.0
+) -> Iterator[Row]:
+    """Measure all works, or those that have a word in their name, on volumes of ``depth`` slices."""
+    bandwidth = copied_in_a_millisecond()
+    for cases in (outlines, volumes, labelling):
+        for case in cases((depth, side, side)):
+            if only in case.work:
+                yield from rows_of(case, rounds, slow_rounds, slow_ms, bandwidth)
+
+
+def tell(row: Row, first: bool) -> None:
+    if first:
+        low, high = row.ours_quartiles
+        print(f"{row.work}: ours {row.ours_ms:.1f} ({low:.1f}-{high:.1f}), floor {row.floor_ms:.1f}")
+    if row.peer_ms is None or row.peer_quartiles is None:
+        print(f"  {row.peer:24} not installed", flush=True)
+    else:
+        low, high = row.peer_quartiles
+        print(
+            f"  {row.peer:24} {row.peer_ms:.1f} ({low:.1f}-{high:.1f}), {row.ratio:.2f}x ours, {row.equal}", flush=True
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--slow-rounds", type=int, default=1)
+    parser.add_argument("--depth", type=int, default=300)
+    parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    import numba
+
+    versions = {name: metadata.version(PACKAGES[name]) for name in PACKAGES if installed(name)}
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {numba.get_num_threads()} threads, {versions}")
+    print(f"volumes {given.depth}x{given.side}x{given.side}, {given.rounds} rounds ({given.slow_rounds} of the slow),")
+    print("taking turns; milliseconds, median (quartiles)")
+    rows: list[Row] = []
+    for row in run(given.rounds, given.slow_rounds, given.depth, given.side, given.only):
+        tell(row, not rows or rows[-1].work != row.work)
+        rows.append(row)
+    if given.json:
+        given.json.write_text(json.dumps([row._asdict() for row in rows], indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
