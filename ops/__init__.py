@@ -24,6 +24,7 @@ from ops.connected_components import Components, connected_components
 from ops.crop_resize import crop_resize
 from ops.decode_detections import decode_detections
 from ops.fill_holes import fill_holes
+from ops.fuse import fuse
 from ops.largest_component import largest_component
 from ops.letterbox import Placement, letterbox, letterbox_batch
 from ops.lung_statistics import LungStatistics, lung_statistics
@@ -32,6 +33,7 @@ from ops.mask_to_polygons import mask_to_polygons
 from ops.masks_from_rois import masks_from_rois
 from ops.mosaic_paste import mosaic_paste
 from ops.nms import batched_nms, nms
+from ops.operator import operator
 from ops.paired_box_iou import paired_box_iou, paired_box_iou_backward
 from ops.polygons_to_mask import polygons_to_mask
 from ops.resample_volume import resample_volume
@@ -75,6 +77,7 @@ __all__ = [
     "decode_detections",
     "distance_box_iou",
     "fill_holes",
+    "fuse",
     "generalized_box_iou",
     "largest_component",
     "letterbox",
@@ -85,6 +88,7 @@ __all__ = [
     "masks_from_rois",
     "mosaic_paste",
     "nms",
+    "operator",
     "paired_box_iou",
     "paired_box_iou_backward",
     "polygons_to_mask",

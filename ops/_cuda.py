@@ -21,7 +21,7 @@ from numba import config
 from numba.core import sigutils, types
 from numba.core.dispatcher import Dispatcher
 
-from ops._kernel import helpers_of, stamp_with_sources
+from ops._kernel import add_to_stamp, helpers_of, stamp_with_sources
 
 
 class _NotYet:
@@ -58,7 +58,14 @@ class CudaKernel:
     registry: ClassVar[list[CudaKernel]] = []
 
     def __init__(
-        self, function: Callable[..., Any], signature: str, block: tuple[int, ...], label: str | None = None
+        self,
+        function: Callable[..., Any],
+        signature: str,
+        block: tuple[int, ...],
+        label: str | None = None,
+        *,
+        stamp: str | None = "",
+        registered: bool = True,
     ) -> None:
         self.function = function
         self.signature = signature
@@ -66,7 +73,9 @@ class CudaKernel:
         self.name = f"{function.__module__}.{function.__name__}" + (f"[{label}]" if label else "")
         self._lock = threading.Lock()
         self._compiled: dict[Any, Any] = {}
-        CudaKernel.registry.append(self)
+        self._stamp = stamp  # of a user's code, see `Kernel`
+        if registered:
+            CudaKernel.registry.append(self)
 
     def compile(self) -> Any:
         """Return what numba makes of it for the present device."""
@@ -82,11 +91,13 @@ class CudaKernel:
         """Return numba's object that will compile it, with our stamp on its cache."""
         module = numba_cuda()
         self._bind(module)
-        options = {"cache": True, "fastmath": False}
+        options = {"cache": self._stamp is not None, "fastmath": False}
         if "lto" in inspect.signature(module.jit).parameters:
             options["lto"] = False  # the link would contract a * b + c again
         dispatcher = module.jit(self.function, **options)
-        stamp_with_sources(dispatcher)
+        if self._stamp is not None:
+            stamp_with_sources(dispatcher)
+            add_to_stamp(dispatcher, self._stamp)
         return dispatcher
 
     def _compile(self) -> Any:
@@ -169,24 +180,26 @@ class _InKernel:
         return getattr(kernel._get_kernel_context(), name)  # type: ignore[no-untyped-call]
 
 
-_simulated: dict[int, dict[str, Any]] = {}
+_simulated: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}  # with the names that the id is of, which stay
 
 
 def _simulated_globals(names: dict[str, Any]) -> dict[str, Any]:
     """A module's names for the simulator, which runs a twin in Python: what the twin calls must run there too."""
     if id(names) not in _simulated:
-        copy = _simulated[id(names)] = {}
+        copy: dict[str, Any] = {}
+        _simulated[id(names)] = names, copy
         for name, value in names.items():
             copy[name] = _either(value) if isinstance(value, Dispatcher) else value
             if value is cuda:
                 copy[name] = _InKernel()
-    return _simulated[id(names)]
+    return _simulated[id(names)][1]
 
 
 def _either(helper: Any) -> Callable[..., Any]:
     """A helper for the simulator: compiled for numbers, which have numba's types then, in Python for arrays."""
     source = helper.py_func
-    python = FunctionType(source.__code__, _simulated_globals(source.__globals__), argdefs=source.__defaults__)
+    names = _simulated_globals(source.__globals__)
+    python = FunctionType(source.__code__, names, argdefs=source.__defaults__, closure=source.__closure__)
 
     def call(*arguments: Any) -> Any:
         if not all(map(np.isscalar, arguments)):

@@ -50,7 +50,17 @@ class Kernel:
 
     registry: ClassVar[list[Kernel]] = []
 
-    def __init__(self, function: Callable[..., Any], signature: str, *, parallel: bool, fastmath: bool) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        signature: str,
+        *,
+        parallel: bool,
+        fastmath: bool,
+        stamp: str | None = "",
+        registered: bool = True,
+    ) -> None:
+        """``stamp`` tells a user's code from what it was; None where that is not known, and it is not kept on disk."""
         self.function = function
         self.signature = signature
         self.parallel = parallel
@@ -58,19 +68,22 @@ class Kernel:
         self.name = f"{function.__module__}.{function.__name__}"
         self._lock = threading.Lock()
         self._compiled: Callable[..., Any] | None = None
-        Kernel.registry.append(self)
+        self._stamp = stamp
+        if registered:
+            Kernel.registry.append(self)
 
     def compile(self) -> Callable[..., Any]:
         with self._lock:
             if self._compiled is None:
                 options: dict[str, Any] = {
                     "nogil": True,
-                    "cache": True,
+                    "cache": self._stamp is not None,
                     "fastmath": self.fastmath,
                     "parallel": self.parallel,
                 }
                 dispatcher = numba.njit(**options)(self.function)
                 stamp_with_sources(dispatcher)
+                add_to_stamp(dispatcher, self._stamp)
                 dispatcher.compile(self.signature)
                 # Else a call with writable arrays would compile a second version, which the first can serve.
                 dispatcher.disable_compile()
@@ -112,6 +125,12 @@ def stamp_with_sources(dispatcher: Any) -> None:
     for each in (dispatcher, *helpers_of(dispatcher.py_func)):
         if hasattr(each._cache, "_cache_file"):  # a helper may have no cache of its own
             each._cache._cache_file._source_stamp = source_stamp(Path(each.py_func.__code__.co_filename))
+
+
+def add_to_stamp(dispatcher: Any, more: str | None) -> None:
+    """Make the cached machine code depend on what no file of ours says, too: a user's function."""
+    if more:
+        dispatcher._cache._cache_file._source_stamp += more
 
 
 @functools.cache

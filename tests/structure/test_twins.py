@@ -24,6 +24,8 @@ TWINS = sorted({kernel.name for kernel in CudaKernel.registry if kernel.name.sta
 OPERATORS = sorted({name.split(".")[1] for name in TWINS if not name.startswith("ops._")})
 
 
+# What these make has its twins when types come for the first time.
+MAKERS = ["fuse", "operator"]
 PUBLIC = [name for name in ops.__all__ if inspect.isfunction(getattr(ops, name))]
 
 
@@ -32,7 +34,7 @@ def test_the_docstring_says_which_arrays_it_takes(name: str) -> None:
     function = getattr(ops, name)
     text = " ".join((inspect.getdoc(function) or "").split())
     takes = "Takes device arrays too" in text
-    assert takes == (function.__module__.removeprefix("ops.") in OPERATORS)
+    assert takes == (function.__module__.removeprefix("ops.") in OPERATORS + MAKERS)
     assert takes or "No CUDA twin" in text, "an operator without a twin says 'No CUDA twin' and why"
 
 
@@ -52,12 +54,12 @@ def test_there_are_twins() -> None:
     assert "box_iou" in OPERATORS
 
 
-@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("operator", OPERATORS + MAKERS)
 def test_on_the_cpu(operator: str) -> None:
     assert "\ndef test_" in (ROOT / f"tests/ops/test_{operator}.py").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("operator", OPERATORS + MAKERS)
 def test_in_the_simulator(operator: str) -> None:
     """That each twin is really launched there is held by that run itself (tests/ops/cuda/conftest.py)."""
     found = collected("tests/ops/cuda", simulator=True)
@@ -69,6 +71,12 @@ def test_in_the_simulator(operator: str) -> None:
 def test_as_ptx(twin: str, capability: str) -> None:
     nodes = collected("tests/ops/ptx", simulator=False)
     assert f"tests/ops/ptx/test_ptx.py::test_compiles[{twin.removeprefix('ops.')}-{capability}]" in nodes
+
+
+@pytest.mark.parametrize("pattern", ["elementwise", "gather", "reduce"])
+def test_what_a_user_writes_as_ptx(pattern: str) -> None:
+    nodes = collected("tests/ops/ptx", simulator=False)
+    assert any(f"test_operator_ptx.py::test_{pattern}" in node for node in nodes)
 
 
 def test_without_the_simulator_its_tests_are_left_out() -> None:
