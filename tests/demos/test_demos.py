@@ -71,6 +71,17 @@ def test_measure_pneumonia(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"measured_chest_slice.jpg", "mask_chest_slice.png"}
 
 
+def test_night_picture(tmp_path: Path) -> None:
+    """The drawn night becomes brighter, and one pass gives what NumPy's do."""
+    out = run(tmp_path, str(ROOT / "demos/night_picture.py"))
+    before, after = (float(part.split(":")[0].split()[-1]) for part in out.splitlines()[0].split(",")[:2])
+    assert after > 2 * before
+    assert float(out.splitlines()[1].split()[-1]) < 1e-5
+    seen = cv2.imread(str(tmp_path / "brightened.jpg"))
+    assert seen.shape == (1080, 1920, 3)
+    assert abs(seen.mean() - after) < 2  # JPEG
+
+
 def test_the_drawn_pictures_are_those_of_their_script() -> None:
     spec = importlib.util.spec_from_file_location("draw", ROOT / "demos/pictures/draw.py")
     assert spec is not None
