@@ -43,9 +43,13 @@ from ops.rle_decode import rle_decode
 from ops.rle_encode import rle_encode, rle_encode_labels
 from ops.rle_iou import rle_iou
 from ops.roi_align import roi_align, roi_align_backward
+from ops.rotated_box_iou import rotated_box_iou
+from ops.rotated_nms import rotated_nms
 from ops.sigmoid_focal_loss import sigmoid_focal_loss, sigmoid_focal_loss_backward
 from ops.simota_assign import simota_assign
+from ops.soft_nms import soft_nms
 from ops.task_aligned_assign import task_aligned_assign
+from ops.weighted_box_fusion import weighted_box_fusion
 from ops.window_hu import window_hu
 
 __all__ = [
@@ -101,9 +105,13 @@ __all__ = [
     "rle_iou",
     "roi_align",
     "roi_align_backward",
+    "rotated_box_iou",
+    "rotated_nms",
     "sigmoid_focal_loss",
     "sigmoid_focal_loss_backward",
     "simota_assign",
+    "soft_nms",
     "task_aligned_assign",
+    "weighted_box_fusion",
     "window_hu",
 ]

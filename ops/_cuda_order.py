@@ -93,6 +93,19 @@ def stable_order(memory: DeviceMemory, keys: Any) -> tuple[Any, Any]:
     return here
 
 
+@cuda_kernel("void(int64[::1])")
+def _counting_twin(out):  # type: ignore[no-untyped-def]
+    for k in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        out[k] = k
+
+
+def counting(memory: DeviceMemory, count: int) -> Any:
+    """Return int64 0, 1, ... on the device."""
+    out = memory.empty(count, np.int64)
+    memory.launch(_counting_twin, count, out)
+    return out
+
+
 @cuda_kernel("void(Array(uint8, 1, 'C', readonly=True), int64[::1])")
 def _count_strips(flags, counts):  # type: ignore[no-untyped-def]
     for strip in range(cuda.grid(1), counts.size, cuda.gridsize(1)):

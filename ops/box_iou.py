@@ -16,17 +16,23 @@ from ops._kernel import kernel, lone_caller
 
 
 @njit(nogil=True, cache=True, inline="always")
-def iou_of(ax1, ay1, ax2, ay2, bx1, by1, bx2, by2):  # type: ignore[no-untyped-def]
-    """IoU of two boxes of one float type; a box that is empty or inverted has IoU 0 with every other."""
+def wide_iou_of(ax1, ay1, ax2, ay2, bx1, by1, bx2, by2):  # type: ignore[no-untyped-def]
+    """IoU of two boxes as float64; a box that is empty or inverted has IoU 0 with every other."""
     width = lower_of(ax2, bx2) - higher_of(ax1, bx1)
     height = lower_of(ay2, by2) - higher_of(ay1, by1)
     if width <= 0 or height <= 0:
-        return np.float32(0.0)
+        return 0.0
     # In float64, as an area of float32 sides can overflow and, of two tiny boxes, vanish. Few pairs get here.
     intersection = np.float64(width) * np.float64(height)
     area_a = np.float64(ax2 - ax1) * np.float64(ay2 - ay1)
     area_b = np.float64(bx2 - bx1) * np.float64(by2 - by1)
-    return np.float32(intersection / (area_a + area_b - intersection))
+    return intersection / (area_a + area_b - intersection)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def iou_of(ax1, ay1, ax2, ay2, bx1, by1, bx2, by2):  # type: ignore[no-untyped-def]
+    """IoU of two boxes as float32."""
+    return np.float32(wide_iou_of(ax1, ay1, ax2, ay2, bx1, by1, bx2, by2))
 
 
 @njit(nogil=True, cache=True, inline="always")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 
 from ops._arith import higher_of, lower_of
 from ops._check import same_length, unit_interval
-from ops._cuda import cuda, cuda_kernel
-from ops._cuda_order import first_after, first_from, marked_indices, stable_order
+from ops._cuda import CudaKernel, cuda, cuda_kernel
+from ops._cuda_order import counting, first_after, first_from, marked_indices, stable_order
 from ops._device import DeviceMemory, Memory, memory_of
 from ops._kernel import kernel
 
@@ -60,7 +61,7 @@ def _nms(boxes, scores, class_ids, threshold):  # type: ignore[no-untyped-def]
 
 
 # The bits of a mask row are held in words of so many boxes; and so many words of memory at once, 64 MiB.
-_WORD, _MOST_WORDS = 64, 2**23
+WORD, _MOST_WORDS = 64, 2**23
 
 
 @cuda_kernel("void(Array(float32, 1, 'C', readonly=True), float32[::1])")
@@ -91,8 +92,8 @@ def _classes_twin(sorted_ids, first, end, longest):  # type: ignore[no-untyped-d
 def _arrange_twin(boxes, by_score, by_class, arranged):  # type: ignore[no-untyped-def]
     for k in range(cuda.grid(1), arranged.shape[0], cuda.gridsize(1)):
         box = by_score[by_class[k]]
-        for side in range(4):
-            arranged[k, side] = boxes[box, side]
+        for number in range(arranged.shape[1]):
+            arranged[k, number] = boxes[box, number]
 
 
 @cuda_kernel("void(float32[:,::1], int64[::1], int64[::1], uint64[::1], int64, float64, uint64[:,::1])", block=(64, 1))
@@ -107,62 +108,75 @@ def _overlap_twin(boxes, first, end, gone, begin, threshold, bits):  # type: ign
     for row in range(from_row, bits.shape[0], step_row):
         k = begin + row
         start, stop = first[k], end[k]
-        own, bit = (k - start) // _WORD, np.uint64((k - start) % _WORD)
+        own, bit = (k - start) // WORD, np.uint64((k - start) % WORD)
         if (gone[start + own] >> bit) & np.uint64(1):
             continue
-        for word in range(own + from_word, (stop - start + _WORD - 1) // _WORD, step_word):
+        for word in range(own + from_word, (stop - start + WORD - 1) // WORD, step_word):
             found = np.uint64(0)
-            for j in range(max(k + 1, start + _WORD * word), min(stop, start + _WORD * (word + 1))):
+            for j in range(max(k + 1, start + WORD * word), min(stop, start + WORD * (word + 1))):
                 if overlaps(boxes, k, j, threshold):
-                    found |= np.uint64(1) << np.uint64(j - start - _WORD * word)
+                    found |= np.uint64(1) << np.uint64(j - start - WORD * word)
             bits[row, word] = found
 
 
 @cuda_kernel(
     "void(int64[::1], int64[::1], uint64[:,::1], int64, Array(int64, 1, 'C', readonly=True), uint64[::1], uint8[::1])",
-    block=_WORD,
+    block=WORD,
 )
 def _suppress_twin(first, end, bits, begin, by_class, gone, kept):  # type: ignore[no-untyped-def]
     """Walk down the classes, a block each: 64 boxes by one thread, then all threads strike out what those suppress.
 
     ``gone`` holds a class's struck out boxes in the words from its first box on; ``kept`` is in order of the scores.
     """
-    own = cuda.shared.array(_WORD, np.uint64)
+    own = cuda.shared.array(WORD, np.uint64)
     chosen = cuda.shared.array(1, np.uint64)
     thread = cuda.threadIdx.x
     for head in range(begin + cuda.blockIdx.x, begin + bits.shape[0], cuda.gridDim.x):
         start, stop = first[head], min(end[head], begin + bits.shape[0])
         if head not in (start, begin):
             continue
-        for word in range((head - start) // _WORD, (stop - start + _WORD - 1) // _WORD):
-            low, high = max(head, start + _WORD * word), min(stop, start + _WORD * (word + 1))
+        for word in range((head - start) // WORD, (stop - start + WORD - 1) // WORD):
+            low, high = max(head, start + WORD * word), min(stop, start + WORD * (word + 1))
             if low + thread < high:
                 own[thread] = bits[low + thread - begin, word]
             cuda.syncthreads()
             if thread == 0:
                 out, taken = gone[start + word], np.uint64(0)
                 for k in range(low, high):
-                    bit = np.uint64(1) << np.uint64(k - start - _WORD * word)
+                    bit = np.uint64(1) << np.uint64(k - start - WORD * word)
                     if not out & bit:
                         out |= own[k - low]
                         taken |= bit
                         kept[by_class[k]] = 1
                 gone[start + word], chosen[0] = out, taken
             cuda.syncthreads()
-            for other in range(word + 1 + thread, (end[head] - start + _WORD - 1) // _WORD, cuda.blockDim.x):
+            for other in range(word + 1 + thread, (end[head] - start + WORD - 1) // WORD, cuda.blockDim.x):
                 out = gone[start + other]
                 for k in range(low, high):
-                    if (chosen[0] >> np.uint64(k - start - _WORD * word)) & np.uint64(1):
+                    if (chosen[0] >> np.uint64(k - start - WORD * word)) & np.uint64(1):
                         out |= bits[k - begin, other]
                 gone[start + other] = out
             cuda.syncthreads()
 
 
+def _as_they_are(_memory: DeviceMemory, boxes: Any) -> Any:
+    return boxes
+
+
 def suppress_on_device(
-    memory: DeviceMemory, boxes: Any, scores: Any, class_ids: Any, threshold: float, limit: int | None = None
+    memory: DeviceMemory,
+    boxes: Any,
+    scores: Any,
+    class_ids: Any,
+    threshold: float,
+    limit: int | None = None,
+    *,
+    shapes: Callable[[DeviceMemory, Any], Any] = _as_they_are,
+    overlap: CudaKernel = _overlap_twin,
 ) -> Any:
     """Return what `batched_nms` does, at most ``limit`` indices; ``None`` for the classes where there is one only.
 
+    Boxes of another kind come with what makes their ``shapes``, and with the twin that says which of those overlap.
     Boxes are sorted by score and then by class, so that each class is a stretch of its own and all go at once.
     """
     count = scores.size
@@ -171,42 +185,35 @@ def suppress_on_device(
     keys = memory.empty(count, np.float32)
     memory.launch(_negate_twin, count, scores, keys)
     _, by_score = stable_order(memory, keys)
-    by_class, first, end, longest = _classes(memory, class_ids, by_score)
-    arranged = memory.empty((count, 4), np.float32)
+    by_class, first, end, longest = classes_on_device(memory, class_ids, by_score)
+    arranged = memory.empty(tuple(boxes.shape), np.float32)
     memory.launch(_arrange_twin, count, boxes, by_score, by_class, arranged)
-    words = -(-longest // _WORD)
+    arranged = shapes(memory, arranged)
+    words = -(-longest // WORD)
     rows = max(1, min(count, _MOST_WORDS // words))
     gone, kept = memory.full(count, np.uint64, 0), memory.full(count, np.uint8, 0)
     for begin in range(0, count, rows):
         bits = memory.empty((min(rows, count - begin), words), np.uint64)
-        memory.launch(_overlap_twin, bits.shape, arranged, first, end, gone, begin, threshold, bits)
-        memory.launch(_suppress_twin, bits.shape[0] * _WORD, first, end, bits, begin, by_class, gone, kept)
+        memory.launch(overlap, bits.shape, arranged, first, end, gone, begin, threshold, bits)
+        memory.launch(_suppress_twin, bits.shape[0] * WORD, first, end, bits, begin, by_class, gone, kept)
     ranks = marked_indices(memory, kept, limit)
     result = memory.empty(ranks.size, np.int64)
     memory.launch(_gather_twin, result.size, by_score, ranks, result)
     return result
 
 
-def _classes(memory: DeviceMemory, class_ids: Any, by_score: Any) -> tuple[Any, Any, Any, int]:
+def classes_on_device(memory: DeviceMemory, class_ids: Any, by_score: Any) -> tuple[Any, Any, Any, int]:
     """The boxes in order of class and score, where each one's class begins and ends there, the largest one's size."""
     count = by_score.size
     if class_ids is None:
         whole = memory.full(count, np.int64, count)
-        identity = memory.empty(count, np.int64)
-        memory.launch(_count_twin, count, identity)
-        return identity, memory.full(count, np.int64, 0), whole, count
+        return counting(memory, count), memory.full(count, np.int64, 0), whole, count
     ids, first, end = (memory.empty(count, np.int64) for _ in range(3))
     memory.launch(_gather_twin, count, class_ids, by_score, ids)
     sorted_ids, by_class = stable_order(memory, ids)
     longest = memory.full(1, np.int64, 0)
     memory.launch(_classes_twin, count, sorted_ids, first, end, longest)
     return by_class, first, end, memory.numbers(longest)[0]
-
-
-@cuda_kernel("void(int64[::1])")
-def _count_twin(out):  # type: ignore[no-untyped-def]
-    for k in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        out[k] = k
 
 
 def batched_nms(boxes: Any, scores: Any, class_ids: Any, iou_threshold: float) -> NDArray[np.int64]:

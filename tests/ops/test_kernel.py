@@ -70,6 +70,7 @@ def work():
         ops.sigmoid_focal_loss_backward(x, (x > 0).astype(np.float32), x),
         *ops.decode_detections(raw[0], input_size=(64, 64), score_threshold=0.1),
         ops.nms(boxes, boxes[:, 0].copy(), 0.5),
+        ops.rotated_box_iou(np.c_[boxes, boxes[:, 0]], np.c_[boxes, boxes[:, 1]]),
         y, mean, variance,
         *ops.batch_norm_act_backward(y, x, mean, variance, gain, shift, 1e-3, activation="relu6"),
         ops.coco_accumulate(ops.coco_match(found, found[:, 0].copy(), ids, *true, classes=3, pictures=places,

@@ -21,3 +21,10 @@ def odd_boxes() -> NDArray[np.float32]:
         (0, 0, 10, np.nan), (np.inf, np.inf, np.inf, np.inf),
     ]  # fmt: skip
     return np.array(rows, np.float32)
+
+
+def turned_boxes(count: int, seed: int, size: float = 30.0) -> NDArray[np.float32]:
+    """Random rotated boxes, many of which overlap."""
+    rng = np.random.default_rng(seed)
+    rows = rng.uniform(0, size, (count, 2)), rng.uniform(2, size / 2, (count, 2)), rng.uniform(-4, 4, (count, 1))
+    return np.concatenate(rows, 1).astype(np.float32)
