@@ -66,6 +66,19 @@ def test_classes_do_not_meet_however_large_their_numbers() -> None:
     assert ops.batched_nms(boxes, scores, class_ids, 0.5).tolist() == [3, 2, 1]
 
 
+def test_pictures_of_a_batch_go_in_one_call() -> None:
+    """Ids that tell pictures and classes apart: each picture keeps what it keeps alone."""
+    rng = np.random.default_rng(1)
+    corner = rng.integers(0, 40, (240, 2))
+    boxes = np.concatenate([corner, corner + rng.integers(1, 30, (240, 2))], 1).astype(np.float32)
+    scores, class_ids, pictures = rng.permutation(240).astype(np.float32), rng.integers(0, 5, 240), np.arange(240) // 60
+    kept = ops.batched_nms(boxes, scores, pictures * 5 + class_ids, 0.4)
+    for picture in range(4):
+        own = np.nonzero(pictures == picture)[0]
+        alone = ops.batched_nms(boxes[own], scores[own], class_ids[own], 0.4)
+        assert kept[pictures[kept] == picture].tolist() == own[alone].tolist()
+
+
 def test_many_boxes_match_brute_force_and_keep_the_order_of_equal_scores() -> None:
     rng = np.random.default_rng(0)
     corner = rng.integers(0, 60, (300, 2))

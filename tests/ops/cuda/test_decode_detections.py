@@ -31,6 +31,22 @@ def test_heads(twin: Any, options: dict[str, Any], classes: int) -> None:
     twin.check(ops.decode_detections, raw, input_size=(32, 32), strides=(8, 16), moves=24, within=0, **options)
 
 
+@pytest.mark.parametrize("layout", ["cells_first", "channels_first"])
+@pytest.mark.parametrize(
+    ("head_of", "bins", "width"), [("yolox", 1, 5), ("distances", 4, 16), ("distances", 1, 4), ("boxes", 1, 4)]
+)
+def test_every_head_in_both_layouts(twin: Any, head_of: str, bins: int, width: int, layout: str) -> None:
+    raw = np.abs(head(20, width - 5 + 3, 7))
+    raw[:, :2] *= 9 if head_of == "boxes" else 1
+    raw[3, 0], raw[5, width], raw[7, width + 1] = np.nan, np.nan, np.inf
+    given = np.ascontiguousarray(raw.T) if layout == "channels_first" else raw
+    found = twin.check(
+        ops.decode_detections, given, input_size=(32, 32), strides=(8, 16), head=head_of, bins=bins, layout=layout,
+        score_threshold=0.7, moves=24, within=1e-4 if bins > 1 else 0,  # the exponential differs in its last digits
+    )  # fmt: skip
+    assert len(found[0])
+
+
 def test_nan_and_ties(twin: Any) -> None:
     raw = np.zeros((20, 7), np.float32)
     raw[:, 2:4] = np.linspace(0, 1, 20)[:, None]
