@@ -14,6 +14,10 @@ class UserError(Exception):
     """A mistake in what the user gave: a file, a key, a picture. The command line prints it and exits with code 2."""
 
 
+class ToldElsewhere(UserError):
+    """A mistake that another process of the same training tells; this one ends without a word."""
+
+
 class PictureError(UserError):
     """One picture cannot be used; a batch names it and goes on with the others."""
 

@@ -17,7 +17,7 @@ from toolkit.cli import (
     run_commands,
     train_commands,
 )
-from toolkit.errors import UserError
+from toolkit.errors import ToldElsewhere, UserError
 
 app = typer.Typer(
     name="toolkit",
@@ -60,6 +60,8 @@ def main() -> None:
     """
     try:
         app()
+    except ToldElsewhere:
+        sys.exit(2)
     except UserError as error:
         typer.secho(f"error: {error}", err=True, fg=typer.colors.RED if sys.stderr.isatty() else None)
         sys.exit(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -51,7 +52,8 @@ def train(
             )
         else:
             run = api.train_from(config, changes, run_dir=run_dir, progress=progress, bar=sys.stderr.isatty())
-    typer.echo(str(run))
+    if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun started, the first has the bundle
+        typer.echo(str(run))
 
 
 def evaluate(

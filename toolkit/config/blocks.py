@@ -57,6 +57,14 @@ def distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _count_or_auto(value: object) -> object:
+    """Said of both kinds at once, which pydantic would speak of one after the other."""
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    if not whole and value != "auto":
+        raise ValueError(f"expected 'auto' or a whole number of at least 1, got {value!r}")
+    return value
+
+
 def _one_transform(entry: dict[str, Any]) -> dict[str, Any]:
     if len(entry) != 1:
         raise ValueError(f"expected one transform, as in '- HorizontalFlip: {{p: 0.5}}', got {len(entry)} keys")
@@ -71,6 +79,7 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
+CountOrAuto = Annotated[Count | Literal["auto"], BeforeValidator(_count_or_auto)]
 GreyLevel = Annotated[float, Field(ge=0, le=255)]
 MostListed = Annotated[int, Field(ge=1, le=100_000)]  # no bundle gives more boxes or classes in one answer
 PictureSide = Annotated[int, Field(ge=32, le=4096)]

@@ -47,8 +47,9 @@ NETWORKS: dict[str, dict[str, str]] = {
     },
 }
 
-# By task and ``loss.kind``: called with logits, targets and the keys of the ``loss`` block by keyword; what it returns
-# holds ``loss``. A detector's loss belongs to its network, a classifier's has no kinds yet.
+# By task and ``loss.kind``: called with logits, targets and the keys of the ``loss`` block by keyword, where several
+# processes share a batch also with ``ranks`` (see `zoo.ranks`); what it returns holds ``loss``. A detector's loss
+# belongs to its network, a classifier's has no kinds yet.
 LOSSES: dict[str, dict[str, str]] = {
     "segmentation": {
         "ce": "zoo.segmentation_loss:segmentation_loss",

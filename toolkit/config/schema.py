@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field
 from toolkit.config.blocks import (
     Block,
     Count,
+    CountOrAuto,
     CountOrZero,
     Fraction,
     GreyLevel,
@@ -201,7 +202,7 @@ class TrainConfig(Block):
     """How long and how to train."""
 
     epochs: Count = Field(default=50, description="How often the training set is gone through.")
-    batch_size: Count = Field(default=16, description="Pictures a step.")
+    batch_size: Count = Field(default=16, description="Pictures a step, of all devices together.")
     optimizer: Optimizer = Field(default=AdamW(name="adamw"), description="The optimizer and its settings.")
     warmup_epochs: NotNegative = Field(
         default=1.0, description="Epochs over which the learning rate rises from 0; it then falls along a cosine."
@@ -238,7 +239,24 @@ class TrainConfig(Block):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where to train; auto takes the GPU if there is one."
     )
-    threads: Count | None = Field(default=None, description="CPU threads to use; null leaves it to the libraries.")
+    devices: CountOrAuto = Field(
+        default=1,
+        description="GPUs to train on in each machine, or processes where it trains on the CPU; auto takes all GPUs. "
+        "Each gets the same share of every batch.",
+    )
+    num_nodes: Count = Field(
+        default=1, description="Machines that train together; torchrun starts the training on each of them."
+    )
+    strategy: Literal["auto", "ddp"] = Field(
+        default="auto",
+        description="How devices work together; ddp: each has the whole network and their gradients are averaged; auto "
+        "is ddp for several devices.",
+    )
+    threads: Count | None = Field(
+        default=None,
+        description="CPU threads of each process; null leaves it to the libraries, or shares the cores where several "
+        "processes train on a machine.",
+    )
 
 
 class DetectionPostprocess(Block):

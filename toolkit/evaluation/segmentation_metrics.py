@@ -32,7 +32,11 @@ class SegmentationCounts:
         ``group`` names what belongs together, such as a patient; ``source`` where the picture comes from. Shapes that
         differ and ids out of range are a ValueError.
         """
-        self.matrices.append(ops.confusion_matrix(truth, predicted, self.num_classes, ignore=IGNORED))
+        self.add_counted(ops.confusion_matrix(truth, predicted, self.num_classes, ignore=IGNORED), group, source)
+
+    def add_counted(self, matrix: NDArray[np.int64], group: str = "", source: str = "") -> None:
+        """Take one picture that was counted before: its confusion matrix, int64 [C, C], the truth in the rows."""
+        self.matrices.append(matrix)
         self.groups.append(group)
         self.sources.append(source)
 

@@ -46,7 +46,8 @@ class ResultsTable(Callback):
     """Writes one row an epoch to ``results.csv``: losses, learning rate, validation, pictures a second.
 
     The losses are means over the epoch's pictures. They are summed up here, not by Lightning, so that they travel in
-    the resume point and a resumed epoch has the same row.
+    the resume point and a resumed epoch has the same row. Of several processes the first writes: what a loss says of
+    a batch is the same in all of them.
     """
 
     def __init__(self, path: Path, parts: Sequence[str], numbers: Sequence[str], say: Any) -> None:
@@ -82,6 +83,8 @@ class ResultsTable(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = self._began = time.perf_counter()
+        if not trainer.is_global_zero:
+            return
         self._rows: list[Sequence[str]] = [self.columns]
         if trainer.current_epoch and self.path.is_file():
             with self.path.open(newline="", encoding="utf-8") as file:
@@ -101,7 +104,7 @@ class ResultsTable(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        count = len(batch.indices)
+        count = trainer.train_dataloader.batches.batch_size  # type: ignore[union-attr]  # of all processes together
         self.parts = tuple(name for name in self.parts if name in outputs["parts"])  # a new loss may have fewer
         values = torch.stack([outputs["parts"][name].double() for name in self.parts]) * count
         self._sums = values if self._sums is None else self._sums.to(values.device) + values
@@ -110,6 +113,11 @@ class ResultsTable(Callback):
         self._busy = time.perf_counter() - self._began
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            self._add_row(trainer)
+        self._clear()
+
+    def _add_row(self, trainer: pl.Trainer) -> None:
         assert self._sums is not None
         means = (self._sums / self._pictures).tolist()
         epoch = trainer.current_epoch + 1
@@ -133,4 +141,3 @@ class ResultsTable(Callback):
         if self._timed:
             shown.append(f"{values['pictures_per_second']:.0f} pictures/s")
         self.say(f"epoch {epoch}/{trainer.max_epochs}: {', '.join(shown)}")
-        self._clear()

@@ -14,7 +14,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from torch import Tensor
 
 from toolkit.errors import UserError
-from toolkit.training.run_folder import LAST, Run
+from toolkit.training.run_folder import Run
 
 # What a checkpoint holds of the network and its optimizer; the rest is bookkeeping, where an infinity may be meant.
 WEIGHTS = ("state_dict", "current_model_state", "averaging_state", "optimizer_states")
@@ -23,7 +23,8 @@ WEIGHTS = ("state_dict", "current_model_state", "averaging_state", "optimizer_st
 class CheckpointFiles(TorchCheckpointIO):
     """Writes checkpoints beside the ones before and puts them in their place once they lie on the disk.
 
-    ``step`` is how many optimizer steps the resume point on the disk holds, ``None`` where there is none yet.
+    ``step`` is how many optimizer steps the resume point on the disk holds, ``None`` where there is none yet;
+    `ResumePoint` keeps it, also in the processes that write nothing.
     """
 
     def __init__(self, run: Run, step: int | None) -> None:
@@ -43,8 +44,6 @@ class CheckpointFiles(TorchCheckpointIO):
         content = io.BytesIO()
         torch.save(checkpoint, content)
         write_whole(Path(path), content.getbuffer())
-        if Path(path).name == Path(LAST).name:
-            self.step = step
 
     def going_on(self) -> str:
         """What `toolkit train --resume` would do now."""

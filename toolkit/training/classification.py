@@ -83,6 +83,7 @@ class ClassificationModule(TaskModule):
             class_weights=self.facts["class_weights"],
             smoothing=settings.smoothing,
             focal_gamma=settings.focal_gamma,
+            ranks=self.processes.ranks,
         )
 
     def answer(self, raw: NDArray[np.float32], placement: Placement, index: int) -> NDArray[np.float64]:

@@ -80,6 +80,7 @@ class DetectionModule(TaskModule):
             targets.class_ids,
             input_size=self.config.model.input_size,
             strides=self.network.strides,  # type: ignore[arg-type]
+            ranks=self.processes.ranks,
         )
 
     def answer(self, raw: NDArray[np.float32], placement: Placement, index: int) -> Detections:

@@ -18,6 +18,7 @@ from toolkit.errors import PictureError, UserError
 from toolkit.training.checkpoint_io import CheckpointFiles
 from toolkit.training.interrupts import NAMES, Stopped, signal_behind
 from toolkit.training.memory import memory_sentence, out_of_memory
+from toolkit.training.processes import ALONE, Processes
 from toolkit.training.run_folder import Run
 from toolkit.training.workers import WorkerDied
 
@@ -55,9 +56,10 @@ class Place(Callback):
 class Guard:
     """Stands by a training: knows its files and the place it is at, and tells what stops it."""
 
-    def __init__(self, run: Run, config: CommonConfig, step: int | None) -> None:
+    def __init__(self, run: Run, config: CommonConfig, step: int | None, processes: Processes = ALONE) -> None:
         self.run = run
         self.config = config
+        self.processes = processes
         self.files = CheckpointFiles(run, step)
         self.place = Place()
 
@@ -76,6 +78,8 @@ class Guard:
             log.info("stopped by %s; %s", NAMES[number], self.files.going_on())
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number) from None
         except Exception as error:
+            if self.processes.notice and isinstance(error, RuntimeError):
+                self.processes.notice.raise_cause(error, self.files.going_on())
             sentence = self._sentence(error)
             if sentence is None:
                 raise

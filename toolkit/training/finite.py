@@ -14,10 +14,9 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from toolkit.errors import UserError
+from toolkit.config import yaml_text
 from toolkit.training.checkpoint_io import not_finite, write_whole
 from toolkit.training.faults import Guard
-from toolkit.training.run_folder import CONFIG
 
 FAULTS = "faults"  # folder of a run
 NAMED = 6  # pictures in the sentence; the file has all
@@ -124,7 +123,8 @@ class FiniteLoss(Callback):
             "epoch": step.epoch,
             "batch": step.batch_index,
             "rank": trainer.global_rank,
-            "config": (self.guard.run.path / CONFIG).read_text(encoding="utf-8"),
+            "processes": trainer.world_size,
+            "config": yaml_text.dump(self.guard.config.model_dump(mode="json")),
             "class_names": list(pl_module.validation.class_names),
             "facts": pl_module.facts,
             "device": pl_module.device.type,
@@ -137,9 +137,11 @@ class FiniteLoss(Callback):
         }
         content = io.BytesIO()
         torch.save(left, content)
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)  # the run directory lies on the first machine alone
         write_whole(path, content.getbuffer())
-        raise UserError(self._sentence(left, [sample.name for sample in pictures], path))
+        # All processes come here together, for they have one loss and gradient; none ends before all files lie there.
+        shares = self.guard.processes.everyones([sample.name for sample in pictures])
+        raise self.guard.processes.told_once(self._sentence(left, [name for share in shares for name in share], path))
 
     def _sentence(self, left: dict[str, Any], pictures: list[str], path: Path) -> str:
         named = ", ".join(pictures[:NAMED]) + (f" and {len(pictures) - NAMED} more" if len(pictures) > NAMED else "")

@@ -13,6 +13,8 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from toolkit.training.processes import ALONE, Processes
+
 NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 # Seconds within which a second Ctrl-C is the first one, which a launcher passes on besides the terminal.
 ECHO = 1.0
@@ -33,8 +35,9 @@ class Interrupts(Callback):
     puts its signal handlers back, ours among them. A signal that the process ignores from its birth stays ignored.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], processes: Processes = ALONE) -> None:
         self.say = say
+        self.processes = processes
         self._asked: signal.Signals | None = None
         self._since = 0.0
 
@@ -51,16 +54,16 @@ class Interrupts(Callback):
         elif number == signal.SIGINT and time.monotonic() - self._since > ECHO:
             raise KeyboardInterrupt
 
-    def asked(self, trainer: pl.Trainer) -> bool:
+    def asked(self) -> bool:
         """Whether a signal has come, to this process or to another of the training: all of them must ask together."""
-        return trainer.strategy.reduce_boolean_decision(self._asked is not None, all=False)
+        return self.processes.any(self._asked is not None)
 
     def stop(self) -> None:
         """Stop; for a process that has got no signal itself it is as if it had been a SIGTERM."""
         raise Stopped(self._asked or signal.SIGTERM)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        if self.asked(trainer):
+        if self.asked():
             self.stop()  # the resume point before the validation has it all
 
 

@@ -6,6 +6,8 @@ training that died goes on with the very batch that comes next.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -72,6 +74,15 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         """Called by the trainer before each epoch."""
         self.epoch = epoch
 
+    @contextlib.contextmanager
+    def undivided(self) -> Iterator[None]:
+        """Yield whole batches in the block, whatever this process's share is."""
+        share, (self.rank, self.ranks) = (self.rank, self.ranks), (0, 1)
+        try:
+            yield
+        finally:
+            self.rank, self.ranks = share
+
     def __len__(self) -> int:
         return self.length // self.batch_size
 
@@ -92,8 +103,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         order = self.order(epoch)
         for number in range(start, len(self)):
             batch = order[number * self.batch_size : (number + 1) * self.batch_size]
-            low, high = (len(batch) * part // self.ranks for part in (self.rank, self.rank + 1))
-            yield [(epoch, index) for index in batch[low:high]]
+            yield [(epoch, index) for index in share(batch, self.rank, self.ranks)]
 
 
 class TrainingLoader(DataLoader[Batch]):
@@ -184,11 +194,35 @@ def training_loader(training_set: TrainingSet[Any], *, rank: int = 0, ranks: int
     return TrainingLoader(training_set, batches, config.data.workers)
 
 
-def validation_loader(validation_set: ValidationSet, batch_size: int) -> DataLoader[Checked]:
-    """The loader of the validation split, in order, in this process (it is short)."""
+def validation_loader(
+    validation_set: ValidationSet, batch_size: int, *, rank: int = 0, ranks: int = 1
+) -> DataLoader[Checked]:
+    """The loader of the validation split, in order, in this process (it is short); its share where there are several.
+
+    No picture is given twice. All processes have the same number of batches, as they ask each other after each.
+    """
 
     def stack(items: Sequence[tuple[NDArray[np.float32], Placement, int]]) -> Checked:
         pixels, placements, indices = zip(*items, strict=True)
         return Checked(torch.from_numpy(np.stack(pixels)), list(placements), list(indices))
 
-    return DataLoader(validation_set, batch_size=batch_size, collate_fn=stack, generator=torch.Generator())  # type: ignore[arg-type]
+    return DataLoader(
+        validation_set,  # type: ignore[arg-type]  # a map, not a Dataset of Checked
+        batch_sampler=validation_batches(len(validation_set), batch_size, rank=rank, ranks=ranks),
+        collate_fn=stack,  # type: ignore[arg-type]
+        generator=torch.Generator(),
+    )
+
+
+def validation_batches(length: int, batch_size: int, *, rank: int = 0, ranks: int = 1) -> list[list[int]]:
+    """The indices of a process's batches, none of them empty where there are as many pictures as processes."""
+    edges = [*range(0, length, batch_size), length]
+    if len(edges) > 2 and edges[-1] - edges[-2] < ranks:
+        del edges[-2]  # a rest that is too small for all goes with the batch before
+    return [share(range(*pair), rank, ranks) for pair in itertools.pairwise(edges)]
+
+
+def share(batch: Sequence[int], rank: int, ranks: int) -> list[int]:
+    """The part of a batch that is process ``rank``'s: the same number for each, or one more or less."""
+    low, high = (len(batch) * part // ranks for part in (rank, rank + 1))
+    return list(batch[low:high])

@@ -16,6 +16,7 @@ from ops import Placement
 from toolkit.data.table import Table
 from toolkit.training.finite import FiniteLoss
 from toolkit.training.loader import Batch, Checked
+from toolkit.training.processes import ALONE, Processes
 
 
 class TaskModule(pl.LightningModule, ABC):
@@ -26,10 +27,18 @@ class TaskModule(pl.LightningModule, ABC):
     """
 
     def __init__(
-        self, network: nn.Module, config: Any, training: Table[Any], validation: Table[Any], *, total_steps: int
+        self,
+        network: nn.Module,
+        config: Any,
+        training: Table[Any],
+        validation: Table[Any],
+        *,
+        total_steps: int,
+        processes: Processes = ALONE,
     ) -> None:
         super().__init__()
         self.total_steps = total_steps
+        self.processes = processes
         self.network = network
         self.config = config
         self.validation = validation
@@ -42,7 +51,7 @@ class TaskModule(pl.LightningModule, ABC):
 
     @abstractmethod
     def loss(self, raw: Tensor, targets: Any) -> dict[str, Tensor]:
-        """The ``loss`` of a batch, and its parts for the log."""
+        """The ``loss`` of a batch, and its parts for the log: of all of a batch that several processes share."""
 
     @abstractmethod
     def answer(self, raw: NDArray[np.float32], placement: Placement, index: int) -> Any:
@@ -86,10 +95,13 @@ class TaskModule(pl.LightningModule, ABC):
             self._found[index] = self.answer(np.ascontiguousarray(row), placement, index)
 
     def on_validation_epoch_end(self) -> None:
-        if len(self._found) == len(self.validation):  # the sanity check before training sees a part only
-            numbers = self.numbers([self._found[index] for index in range(len(self.validation))])
-            for position, (name, value) in enumerate(numbers.items()):
-                self.log(f"val/{name}", value, prog_bar=position < 2)
+        found = self.processes.gathered(self._found)
+        everything = range(len(self.validation))  # of which the sanity check before training would see a part only
+        numbers = self.processes.made_once(
+            lambda: self.numbers([found[index] for index in everything]) if len(found) == len(everything) else {}
+        )
+        for position, (name, value) in enumerate(numbers.items()):
+            self.log(f"val/{name}", value, prog_bar=position < 2)
         self._found.clear()
 
     def configure_optimizers(self) -> Any:

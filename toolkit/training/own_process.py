@@ -24,6 +24,8 @@ def quiet() -> None:
         ".*litlogger.*",
         ".*smaller than the logging.*",
         ".*exists and is not empty.*",  # the checkpoints of a resumed run
+        ".*broadcast_buffers. is deprecated.*",  # of what shall take its place, older versions of torch know nothing
+        ".*sync_dist=True.*",  # what validation logs is the same in all processes
     ):
         warnings.filterwarnings("ignore", pattern)
 

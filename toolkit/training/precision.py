@@ -58,12 +58,21 @@ class Measured:
 
 def settle(loaded: LoadedConfig, classes: int) -> tuple[LoadedConfig, Measured | None]:
     """Put fp32 or bf16 in the place of ``train.precision: auto``; ``None``: the config says which."""
-    config = loaded.config
-    if config.train.precision != "auto":
-        return loaded, None
-    measured = _find(config, classes)
-    train = config.train.model_copy(update={"precision": measured.precision})
-    return replace(loaded, config=config.model_copy(update={"train": train})), measured
+    measured = choice(loaded.config, classes)
+    return chosen(loaded, measured), measured
+
+
+def choice(config: CommonConfig, classes: int) -> Measured | None:
+    """What to take for ``train.precision: auto``; ``None``: the config says which."""
+    return _find(config, classes) if config.train.precision == "auto" else None
+
+
+def chosen(loaded: LoadedConfig, measured: Measured | None) -> LoadedConfig:
+    """The config with what was chosen in it."""
+    if measured is None:
+        return loaded
+    train = loaded.config.train.model_copy(update={"precision": measured.precision})
+    return replace(loaded, config=loaded.config.model_copy(update={"train": train}))
 
 
 def measure(step: Step, batch: int) -> Measured:

@@ -21,12 +21,14 @@ from toolkit.training.weights import network_weights, read_checkpoint, weights_s
 
 
 @contextlib.contextmanager
-def recorded(run: Run, config: CommonConfig, table: Table[Any], measured: Measured | None = None) -> Iterator[None]:
+def recorded(
+    run: Run, config: CommonConfig, table: Table[Any], measured: Measured | None = None, processes: int = 1
+) -> Iterator[None]:
     """Write the run's record before the block, and how it ended after it, unless the block raised.
 
-    ``measured`` is why the precision was chosen, where that was left to the toolkit. A run that goes on after a stop
-    keeps that and the time of its first start, and adds each later one. Raises ``UserError``
-    where the start weights are not there.
+    So many ``processes`` train together; ``measured`` is why the precision was chosen, where that was left to the
+    toolkit. A run that goes on after a stop keeps that and the time of its first start, and adds each later one. Raises
+    ``UserError`` where the start weights are not there.
     """
     path = run.path / RECORD
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -37,6 +39,7 @@ def recorded(run: Run, config: CommonConfig, table: Table[Any], measured: Measur
         "seed": config.seed,
         "device": device_name(config.train.device),
         "threads": config.train.threads or torch.get_num_threads(),
+        "processes": processes,
         "precision": asdict(measured) if measured else before.get("precision"),
         "classes": list(table.class_names),
         "start_weights": weights_sha256(read_tensors(config.model.init)) if config.model.init else None,

@@ -33,6 +33,8 @@ def rerun(path: Path) -> Iterator[str]:
     module = _module(left, str(path))
     batch = module.transfer_batch_to_device(Batch(left["images"], _targets(left["targets"]), []), module.device, 0)
     yield f"step {left['step']}, epoch {left['epoch'] + 1}, on the {module.device.type}; trained on {left['device']}"
+    if left["processes"] > 1:
+        yield f"the share of process {left['rank'] + 1} of {left['processes']}; the training's loss is of all shares"
     yield from (f"picture {picture}" for picture in left["pictures"])
     yield f"input: {_told({'images': left['images']})}"
     yield f"weights before the step: {_told(left['network'])}"

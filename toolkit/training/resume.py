@@ -7,12 +7,12 @@ number of threads on the CPU. Early stopping and the time limit are outside that
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
@@ -23,8 +23,9 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint
 from toolkit.data.fingerprint import compare, fingerprint, read_fingerprint
 from toolkit.data.table import Table
 from toolkit.errors import UserError
+from toolkit.training.checkpoint_io import CheckpointFiles
 from toolkit.training.interrupts import Interrupts
-from toolkit.training.run_folder import DATA, LAST, LOCK, RECORD, Run, environment
+from toolkit.training.run_folder import DATA, LAST, LOCK, RECORD, SHORT, Run, environment
 from toolkit.training.weights import read_checkpoint
 
 
@@ -57,8 +58,8 @@ class ResumePoint(Checkpoint):
     It is written every ``every`` steps where that is given, before each validation, and at each epoch's end.
     """
 
-    def __init__(self, path: Path, every: int | None, interrupts: Interrupts) -> None:
-        self.path = path
+    def __init__(self, files: CheckpointFiles, every: int | None, interrupts: Interrupts) -> None:
+        self.files = files
         self.every = every
         self.interrupts = interrupts
         self._validates_next = False
@@ -74,18 +75,19 @@ class ResumePoint(Checkpoint):
             return  # between the batches of one optimizer step the gradients would be lost
         else:
             due = self.every is not None and trainer.global_step % self.every == 0
-        asked = self.interrupts.asked(trainer)
+        asked = self.interrupts.asked()
         if due or (asked and done < trainer.num_training_batches):
             self.save(trainer, (trainer.current_epoch, done), stop=asked)
         self._validates_next = False
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.save(trainer, (trainer.current_epoch + 1, 0), stop=self.interrupts.asked(trainer))
+        self.save(trainer, (trainer.current_epoch + 1, 0), stop=self.interrupts.asked())
 
     def save(self, trainer: pl.Trainer, position: tuple[int, int], *, stop: bool = False) -> None:
         """Write the resume point; ``position`` is the (epoch, batch) that comes next."""
         trainer.train_dataloader.position = position  # type: ignore[union-attr]
-        trainer.save_checkpoint(self.path)
+        trainer.save_checkpoint(self.files.run.path / LAST)
+        self.files.step = trainer.global_step
         if stop:
             self.interrupts.stop()
 
@@ -139,6 +141,12 @@ def resume_point(run: Run) -> Resumed | None:
     return Resumed(state["global_step"], state["loops"]["fit_loop"]["state_dict"]["combined_loader"][0])
 
 
+def digest_of_point(run: Run) -> str | None:
+    """The beginning of the SHA-256 of the resume point; ``None`` where there is none."""
+    path = run.path / LAST
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:SHORT] if path.is_file() else None
+
+
 def check_pictures(run: Run, table: Table[Any]) -> None:
     """Raise ``UserError`` unless the table holds the pictures and labels that the run was started with."""
     changes = compare(read_fingerprint(run.path / DATA), fingerprint(table))
@@ -148,13 +156,14 @@ def check_pictures(run: Run, table: Table[Any]) -> None:
         raise UserError(f"{run}: expected the pictures and labels that the run was started with, but {what}")
 
 
-def environment_changes(run: Run, threads: int) -> list[str]:
+def environment_changes(run: Run, threads: int, processes: int) -> list[str]:
     """What is another now than when the run was started, of all that the last bits of the weights depend on."""
     kept = json.loads((run.path / "environment.json").read_text(encoding="utf-8"))
     here = environment()
     pairs = {key: (kept.get(key), here.get(key)) for key in ("python", "platform", "processor", "code")}
     pairs |= {name: (kept["packages"].get(name), version) for name, version in here["packages"].items()}
-    pairs["threads"] = (json.loads((run.path / RECORD).read_text(encoding="utf-8"))["threads"], threads)
+    started = json.loads((run.path / RECORD).read_text(encoding="utf-8"))
+    pairs |= {"threads": (started["threads"], threads), "processes": (started.get("processes", 1), processes)}
     return [f"{key} was {before} and is {now}" for key, (before, now) in pairs.items() if before != now]
 
 

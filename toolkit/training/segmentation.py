@@ -75,18 +75,21 @@ class SegmentationModule(TaskModule):
 
     def loss(self, raw: Tensor, targets: Tensor) -> dict[str, Tensor]:
         minimised = resolve(LOSSES["segmentation"][self.config.loss.kind])
-        parts: dict[str, Tensor] = minimised(raw, targets, ignore=IGNORED, **self.config.loss.model_dump())
+        options = self.config.loss.model_dump()
+        if self.processes.count > 1:
+            options["ranks"] = self.processes.ranks
+        parts: dict[str, Tensor] = minimised(raw, targets, ignore=IGNORED, **options)
         return parts
 
-    def answer(self, raw: NDArray[np.float32], placement: Placement, index: int) -> Mask:
-        size = self.validation.samples[index].size
-        mask: Mask = ops.argmax_resize(raw, size, input_size=self.config.model.input_size, placement=placement)
-        return mask
+    def answer(self, raw: NDArray[np.float32], placement: Placement, index: int) -> NDArray[np.int64]:
+        sample = self.validation.samples[index]
+        mask = ops.argmax_resize(raw, sample.size, input_size=self.config.model.input_size, placement=placement)
+        return ops.confusion_matrix(read_mask(sample), mask, len(self.validation.class_names), ignore=IGNORED)
 
-    def numbers(self, answers: list[Mask]) -> dict[str, float]:
+    def numbers(self, answers: list[NDArray[np.int64]]) -> dict[str, float]:
         counts = SegmentationCounts(len(self.validation.class_names))
-        for sample, mask in zip(self.validation.samples, answers, strict=True):
-            counts.add(read_mask(sample), mask)
+        for matrix in answers:
+            counts.add_counted(matrix)
         measured = measure_segmentation(counts, self.validation.class_names)
         return {name: float(measured[name] or 0.0) for name in TASK.numbers}
 

@@ -23,7 +23,8 @@ from toolkit.training.loader import Batch, TrainingLoader, training_loader
 from toolkit.training.module import TaskModule
 from toolkit.training.network import build_network, preprocessing_of
 from toolkit.training.precision import settle
-from toolkit.training.train import _prepare
+from toolkit.training.processes import ALONE
+from toolkit.training.train import _prepare, _set_up
 
 UNCOUNTED = 3  # first steps: operators are compiled, memory is allocated
 HELD = 4  # batches that the computing alone goes round; more of them take memory from large networks
@@ -67,7 +68,8 @@ class StepTimes:
 
 def time_steps(loaded: LoadedConfig, steps: int, progress: Progress | None = None) -> StepTimes:
     """Time about ``steps`` batches of the loader alone, of the network's steps alone, and of both together."""
-    table, task = _prepare(loaded.config, progress)
+    _set_up(loaded.config)
+    table, task = _prepare(loaded.config, progress, ALONE)
     asked = loaded.config.train.precision
     loaded, _ = settle(loaded, len(table.class_names))
     config = loaded.config

@@ -12,11 +12,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from toolkit.config.schema import CommonConfig
 from toolkit.training.callbacks import MovingAverage, ResultsTable
+from toolkit.training.ddp import MeanStatistics, devices
 from toolkit.training.faults import Guard
 from toolkit.training.finite import FiniteLoss
 from toolkit.training.interrupts import Interrupts
+from toolkit.training.launch import uses_cuda
 from toolkit.training.resume import BestPoint, ResumePoint, SeedEachStep
-from toolkit.training.run_folder import LAST
 from toolkit.training.task import TrainingTask
 
 Say = Callable[[str], None]
@@ -29,10 +30,8 @@ def make_trainer(
 ) -> Any:
     """Return the trainer of a run; logs after ``step``, where a run is resumed, are cut off."""
     settings = config.train
-    accelerator = {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[settings.device]
     return pl.Trainer(
-        accelerator=accelerator,
-        devices=1,
+        **devices(config, guard.processes),
         precision=PRECISIONS[settings.precision],
         max_epochs=settings.epochs,
         accumulate_grad_batches=settings.accumulate,
@@ -56,8 +55,10 @@ def _validate_every(config: CommonConfig) -> int:
 def _callbacks(config: CommonConfig, task: TrainingTask, guard: Guard, say: Say, bar: bool) -> list[Any]:
     run, settings, every = guard.run, config.train, _validate_every(config)
     best = f"val/{task.numbers[0]}"
-    interrupts = Interrupts(say)
+    interrupts = Interrupts(say, guard.processes)
     callbacks: list[Any] = [guard.place, SeedEachStep(config.seed), interrupts, FiniteLoss(guard)]
+    if guard.processes.count > 1 and not uses_cuda(config):
+        callbacks.append(MeanStatistics(guard.processes))  # before the moving average, which takes them up
     if settings.ema_decay is not None:
         callbacks.append(MovingAverage(settings.ema_decay))
     if settings.early_stopping_epochs is not None:
@@ -75,5 +76,5 @@ def _callbacks(config: CommonConfig, task: TrainingTask, guard: Guard, say: Say,
             every_n_epochs=every, auto_insert_metric_name=False,
         ),
         # The last, so that it knows what the others did.
-        ResumePoint(run.path / LAST, settings.checkpoint_every, interrupts),
+        ResumePoint(guard.files, settings.checkpoint_every, interrupts),
     ]  # fmt: skip
