@@ -130,17 +130,19 @@ class TrainingLoader(DataLoader[Batch]):
         self.position = (0, 0)
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # all that is asked of it
-        return self._checked(super().__iter__())
+        return self._checked(super().__iter__)
 
-    def _checked(self, batches: Any) -> Iterator[Batch]:
+    def _checked(self, begin: Callable[[], Iterator[Any]]) -> Iterator[Batch]:
         """The batches. Raises what a worker handed over, and ``WorkerDied`` where one could not any more."""
+        batches = None
         while True:
             try:
+                batches = batches or begin()  # workers of the epoch before may have died since
                 batch = next(batches)
             except StopIteration:
                 return
             except RuntimeError as error:
-                codes = [worker.exitcode for worker in getattr(batches, "_workers", [])]
+                codes = [worker.exitcode for worker in getattr(batches or self._iterator, "_workers", [])]
                 dead = [number for number, code in enumerate(codes) if code]
                 if not dead:
                     raise

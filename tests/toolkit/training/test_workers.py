@@ -21,6 +21,7 @@ from toolkit.api import train_from
 from toolkit.errors import UserError
 from toolkit.training import report, task
 from toolkit.training.classification import ClassificationSet
+from toolkit.training.loader import TrainingLoader
 
 VICTIM = 7
 END = "then `toolkit train --resume {run}` begins anew, as there is no resume point yet"
@@ -104,6 +105,21 @@ def test_a_worker_that_dies_says_over_which_picture(
         train_from(classifier, [*SHORT, "data.workers=1", "train.batch_size=40"], run_dir=tmp_path / "run")
     places = {"victim": picture(classifier, VICTIM), "opened": picture(classifier, opened or 0)}
     assert str(caught.value) == sentence.format(**places, end=END.format(run=tmp_path / "run"))
+
+
+def test_a_worker_that_dies_between_two_epochs_is_told_too(
+    classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = TrainingLoader.__iter__
+
+    def killed_in_between(loader: TrainingLoader) -> Any:
+        for worker in getattr(loader._iterator, "_workers", []):
+            os.kill(worker.pid, signal.SIGKILL)
+        return begin(loader)
+
+    monkeypatch.setattr(TrainingLoader, "__iter__", killed_in_between)
+    with pytest.raises(UserError, match=r"a loader worker was killed \(SIGKILL\).* --resume .* goes on after step \d"):
+        train_from(classifier, [*SHORT, "data.workers=1", "train.epochs=2"], run_dir=tmp_path / "run")
 
 
 def test_a_worker_that_dies_before_its_first_picture_says_so(
