@@ -1,4 +1,4 @@
-"""One serial kernel run by several threads, each on its share of the work.
+"""One serial kernel run by several threads, part by part of the work.
 
 For kernels so long that a second, parallel version of each would take seconds more to compile: they hold no GIL, so
 Python's threads run them side by side. As with parallel kernels only a lone caller does this (see `lone_caller`).
@@ -18,28 +18,38 @@ from ops._kernel import Kernel, lone_caller
 
 # Starting a thread takes about as long as some thousand rows.
 _PARALLEL_ROWS = 20_000
+# Parts a thread: a thread that is held up, by a larger part or another process, leaves the rest to the others.
+_PARTS = 4
 
 
 def lanes_for(rows: int, least: int = _PARALLEL_ROWS) -> int:
-    """How many threads to share so many rows of work among; from more than ``least`` on it pays."""
-    return numba.get_num_threads() if rows > least and lone_caller() else 1
+    """How many parts to cut so many rows of work into: one where a second thread may not run or, up to ``least`` rows,
+    does not pay."""
+    threads = numba.get_num_threads()
+    return _PARTS * threads if threads > 1 and rows > least and lone_caller() else 1
 
 
 def in_lanes(kernel: Kernel, lanes: int, *arguments: Any) -> None:
-    """Call ``kernel(lane, *arguments)`` for each lane, all at once; the caller's thread takes the first."""
-    if lanes == 1:
-        kernel(0, *arguments)
+    """Call ``kernel(lane, *arguments)`` for each lane, in the caller's thread and as many more as numba may use."""
+    left, helpers = iter(range(lanes)), min(lanes, numba.get_num_threads()) - 1
+
+    def work() -> None:
+        for lane in left:  # threads share the iterator: each takes the next that is left
+            kernel(lane, *arguments)
+
+    if helpers < 1:
+        work()
         return
     kernel.compile()
-    with ThreadPoolExecutor(lanes - 1) as threads:
-        others = [threads.submit(kernel, lane, *arguments) for lane in range(1, lanes)]
-        kernel(0, *arguments)
+    with ThreadPoolExecutor(helpers) as threads:
+        others = [threads.submit(work) for _ in range(helpers)]
+        work()
     for other in others:
         other.result()
 
 
 class Plan(NamedTuple):
-    """Which items a lane works on: ``items[bounds[lane]:bounds[lane + 1]]``, int64 both."""
+    """Which items a lane has: ``items[bounds[lane]:bounds[lane + 1]]``, int64 both."""
 
     items: NDArray[np.int64]
     bounds: NDArray[np.int64]

@@ -102,8 +102,7 @@ def _outside(start, stop, rows, areas, ranges, range_bits, each, ignored, hits):
         for w in range(hits.shape[1]):
             hits[i, w], ignored[i, w] = 0, 0
         for a in range(ranges.shape[0]):
-            if area < ranges[a, 0] or area > ranges[a, 1]:
-                ignored[i, a // each] |= range_bits[a]
+            ignored[i, a // each] |= range_bits[a] * np.uint64((area < ranges[a, 0]) | (area > ranges[a, 1]))
 
 
 _INTS, _ROWS, _FLOATS, _BOXES = frozen("int64", 1), frozen("int32", 1), frozen("float64", 1), frozen("float64", 2)

@@ -40,22 +40,52 @@ def python_kernel(function: object) -> Kernel:
     return made
 
 
-def test_every_lane_runs_once_and_the_caller_takes_the_first(kernels: None) -> None:
-    seen: dict[int, threading.Thread] = {}
-    in_lanes(python_kernel(lambda lane, _: seen.__setitem__(lane, threading.current_thread())), 3, "argument")
-    assert sorted(seen) == [0, 1, 2]
-    assert seen[0] is threading.current_thread()
-    assert threading.current_thread() not in (seen[1], seen[2])
+@pytest.fixture
+def three_threads(monkeypatch: pytest.MonkeyPatch, kernels: None) -> None:
+    monkeypatch.setattr("ops._lanes.numba.get_num_threads", lambda: 3)
 
 
-def test_a_fault_in_another_lane_is_raised(kernels: None) -> None:
+def test_every_lane_runs_once_and_the_caller_helps(three_threads: None) -> None:
+    ran: list[int] = []
+    threads = set()
+    together = threading.Barrier(3, timeout=20)
+
+    def note(lane: int, argument: str) -> None:
+        assert argument == "argument"
+        if lane < 3:
+            together.wait()  # so that each thread takes one
+        ran.append(lane)
+        threads.add(threading.current_thread())
+
+    in_lanes(python_kernel(note), 10, "argument")
+    assert sorted(ran) == list(range(10))
+    assert len(threads) == 3
+    assert threading.current_thread() in threads
+
+
+@pytest.mark.parametrize("lane_at_fault", [0, 5])
+def test_a_fault_in_a_lane_is_raised(lane_at_fault: int, three_threads: None) -> None:
     def fail(lane: int) -> None:
-        if lane == 1:
-            raise ZeroDivisionError("in lane 1")
+        if lane == lane_at_fault:
+            raise ZeroDivisionError(f"in lane {lane}")
 
-    with pytest.raises(ZeroDivisionError, match="in lane 1"):
-        in_lanes(python_kernel(fail), 2)
+    with pytest.raises(ZeroDivisionError, match=f"in lane {lane_at_fault}"):
+        in_lanes(python_kernel(fail), 6)
+
+
+def test_one_lane_is_the_callers(kernels: None) -> None:
+    ran = []
+    in_lanes(python_kernel(lambda lane: ran.append((lane, threading.current_thread()))), 1)
+    assert ran == [(0, threading.current_thread())]
 
 
 def test_little_work_is_not_shared() -> None:
     assert lanes_for(100) == 1
+
+
+def test_one_thread_does_it_all(kernels: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops._lanes.numba.get_num_threads", lambda: 1)
+    assert lanes_for(10**9) == 1
+    ran = []
+    in_lanes(python_kernel(lambda lane: ran.append((lane, threading.current_thread()))), 3)
+    assert ran == [(lane, threading.current_thread()) for lane in range(3)]
