@@ -18,6 +18,7 @@ RULES: dict[str, dict[str, str]] = {
     r"cv2\.dnn\.|NMSBoxes|torchvision": {},
     r"blobFromImage": {},
     r"findContours|frPyObjects|connectedComponents|distanceTransform|ndimage": {},
+    r"pycocotools|COCOeval|torchmetrics": {},
     r"pickle|joblib|dill": {},
     r"torch\.load\(": {"toolkit/training/weights.py": "reads a checkpoint with weights_only=True"},
     r"\beval\(|\bexec\(": {},
