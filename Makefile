@@ -42,7 +42,9 @@ $(PTX)/.done: constraints.txt constraints-ptx.txt | $(VENV)/.done
 demo: env  ## the main job, offline: predict, train, evaluate, export, serve
 	$(BIN)/toolkit demo --out runs/demo
 
-test: lint types unit twins
+# Two at a time: most of the unit tests use one core, and the twins (simulator, PTX) take the other.
+test: all
+	+$(MAKE) --no-print-directory --jobs=2 lint types unit twins
 
 lint: env
 	$(BIN)/ruff check .
