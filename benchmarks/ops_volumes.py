@@ -1,39 +1,23 @@
 """The operators on volumes and on the outlines of masks beside the peers that people use for them.
 
-    python -m benchmarks.ops_volumes [--rounds 7] [--slow-rounds 1] [--depth 300] [--side 512] [--only WORD]
-        [--json FILE]
+    python -m benchmarks.ops --only outlines|volumes|labelling|noise [--depth 300] [--side 512] [--peers PYTHON]
 
-Same arrays, answers checked equal, one process, taking turns; each call allocates its own result. The floor is the
-bytes that must move (each input read once, each result written once) over the copy bandwidth of the same run. A peer
-that is missing is told so. Licences: LGPL-3.0 (connected-components-3d, a peer here and no dependency), BSD-3-Clause
-(SciPy, torch), BSD-2-Clause (pycocotools), Apache-2.0 (OpenCV).
+Each call allocates its own result. The floor moves each input once in and each result once out. Licences: LGPL-3.0
+(connected-components-3d, a peer here and no dependency), BSD-3-Clause (SciPy, torch), BSD-2-Clause (pycocotools),
+Apache-2.0 (OpenCV).
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib
-import json
-import os
-import platform
-import time
 from collections.abc import Callable, Iterator
-from importlib import metadata
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 import ops
+from benchmarks.beside import Case, Options, main
 
-PACKAGES = {
-    "cc3d": "connected-components-3d",
-    "scipy": "scipy",
-    "numpy": "numpy",
-    "cv2": "opencv-python-headless",
-    "pycocotools": "pycocotools",
-    "torch": "torch",
-}
 COMMON = (1.5, 1.5, 1.5)
 
 
@@ -42,46 +26,12 @@ def spacing_of(shape: tuple[int, ...]) -> tuple[float, float, float]:
     return 1.0, 360 / shape[1], 360 / shape[2]
 
 
-class Row(NamedTuple):
-    """One work beside one peer: medians in ms, their quartiles, and how far the peer's answer is from ours."""
-
-    work: str
-    peer: str
-    floor_ms: float
-    ours_ms: float
-    peer_ms: float | None
-    ratio: float | None
-    ours_quartiles: tuple[float, float]
-    peer_quartiles: tuple[float, float] | None
-    equal: str
-
-
-class Case(NamedTuple):
-    """A work, the bytes it must move, and the peers' ways to do it; ``apart`` says how far an answer is from ours.
-
-    The name of a peer begins with the module that it needs.
-    """
-
-    work: str
-    moved: int
-    ours: Callable[[], Any]
-    peers: dict[str, Callable[[], Any]]
-    apart: Callable[[Any, Any], str]
-
-
 def module(name: str) -> Any:
     return importlib.import_module(name)
 
 
 def ndimage() -> Any:
     return module("scipy.ndimage")
-
-
-def installed(peer: str) -> bool:
-    try:
-        return metadata.version(PACKAGES[peer.split()[0]]) is not None
-    except metadata.PackageNotFoundError:
-        return False
 
 
 def smooth(shape: tuple[int, ...], grain: int, seed: int) -> np.ndarray:
@@ -104,14 +54,17 @@ def chest(shape: tuple[int, ...], seed: int = 0) -> tuple[np.ndarray, np.ndarray
     return hu.astype(np.int16), labels
 
 
-def masks(shape: tuple[int, ...]) -> Iterator[tuple[str, np.ndarray]]:
-    """Solid parts, lungs, lungs thresholded out of noise, and noise, the hardest."""
+def solid(shape: tuple[int, ...]) -> Iterator[tuple[str, np.ndarray]]:
+    """Solid parts, lungs, and lungs thresholded out of noise."""
     hu, labels = chest(shape)
     yield "blobs", smooth(shape, 8, 1) > 0.25
     yield "lungs", labels > 0
     del labels
     yield "below -800 HU", hu < -800
-    del hu
+
+
+def noise(shape: tuple[int, ...]) -> Iterator[tuple[str, np.ndarray]]:
+    """The hardest."""
     for density in (0.2, 0.5):
         yield f"noise {density}", np.random.default_rng(2).random(shape, np.float32) < density
 
@@ -138,8 +91,8 @@ def same(ours: Any, theirs: Any) -> str:
     return "equal" if far == 0 else f"within {far:.2g}"
 
 
-def labelling(shape: tuple[int, ...]) -> Iterator[Case]:
-    for name, mask in masks(shape):
+def labelling(masks: Iterator[tuple[str, np.ndarray]]) -> Iterator[Case]:
+    for name, mask in masks:
         for connectivity in (6, 26):
             joined = np.ones((3, 3, 3)) if connectivity == 26 else None
 
@@ -158,10 +111,11 @@ def labelling(shape: tuple[int, ...]) -> Iterator[Case]:
             }
             yield Case(
                 f"labels, {name}, {connectivity}-connected",
-                5 * mask.size,
                 lambda mask=mask, connectivity=connectivity: ops.connected_components(mask, connectivity),
                 peers,
                 same_labels,
+                {"cc3d": 1.1, "scipy": 2.5},
+                moved=5 * mask.size,
             )
 
 
@@ -199,50 +153,51 @@ def volumes(shape: tuple[int, ...]) -> Iterator[Case]:
     for volume in (hu, hu.astype(np.float32)):
         yield Case(
             f"resampled to {COMMON[0]} mm, {volume.dtype}",
-            volume.nbytes + small * volume.itemsize,
             lambda volume=volume: ops.resample_volume(volume, spacing, COMMON),
             {"scipy": lambda volume=volume: ndimage().zoom(volume, zoom, order=1, grid_mode=True, mode="nearest")},
             same,
+            {"scipy": 8},
+            moved=volume.nbytes + small * volume.itemsize,
         )
     yield Case(
         "HU to uint8",
-        3 * hu.size,
         lambda: ops.window_hu(hu, -600, 1500, dtype=np.uint8),
         {"numpy": lambda: window_by_numpy(hu)},
         same,
+        moved=3 * hu.size,
     )
     yield Case(
         "volumes and histograms of two lungs",
-        hu.size + 2 * int(np.count_nonzero(labels)),
         lambda: ops.lung_statistics(hu, labels, spacing, 2, EDGES).histograms,
         {"numpy": lambda: histograms_by_numpy(hu, labels)},
         same,
+        moved=hu.size + 2 * int(np.count_nonzero(labels)),
     )
     lungs = labels > 0
     yield Case(
         "largest part of the lungs",
-        2 * lungs.size,
         lambda: ops.largest_component(lungs, 6),
         {
             "cc3d": lambda: module("cc3d").largest_k(lungs, k=1, connectivity=6) > 0,
             "scipy": lambda: largest_by_scipy(lungs),
         },
         same,
+        moved=2 * lungs.size,
     )
     yield Case(
         "holes filled",
-        2 * lungs.size,
         lambda: ops.fill_holes(lungs),
         {"scipy": lambda: ndimage().binary_fill_holes(lungs)},
         same,
+        moved=2 * lungs.size,
     )
     other = np.roll(lungs, (2, -3, 5), (0, 1, 2)) & (hu > -930)
     yield Case(
         "distances of two surfaces",
-        2 * lungs.size,
         lambda: ops.boundary_distance(lungs, other, spacing),
         {"scipy": lambda: distances_by_scipy(lungs, other, spacing)},
         same,
+        moved=2 * lungs.size,
     )
 
 
@@ -272,7 +227,7 @@ def differing(ours: np.ndarray, theirs: np.ndarray) -> str:
     return "equal" if count == 0 else f"{count} of {ours.size} pixels differ, at the threshold but for rounding"
 
 
-def outlines(_: tuple[int, ...]) -> Iterator[Case]:
+def outlines(_: Options) -> Iterator[Case]:
     size, count = (480, 640), 100
     rng = np.random.default_rng(5)
     corner = rng.uniform(0, 400, (count, 2))
@@ -282,10 +237,10 @@ def outlines(_: tuple[int, ...]) -> Iterator[Case]:
     pasted = ops.masks_from_rois(rois, boxes, size)
     yield Case(
         f"{count} masks of 28x28 pasted into {size[0]}x{size[1]}",
-        pasted.nbytes,
         lambda: ops.masks_from_rois(rois, boxes, size),
         {"torch": lambda: pasted_by_torch(rois, boxes, size)},
         differing,
+        moved=pasted.nbytes,
     )
     found = [ops.mask_to_polygons(mask) for mask in pasted]
 
@@ -305,107 +260,32 @@ def outlines(_: tuple[int, ...]) -> Iterator[Case]:
 
     yield Case(
         f"outlines of {count} masks",
-        pasted.nbytes,
         lambda: [ops.mask_to_polygons(mask) for mask in pasted],
-        {"cv2": by_opencv},
+        {"opencv": by_opencv},
         drawn_again,
+        moved=pasted.nbytes,
     )
     full = [each for each in found if each]
     yield Case(
         f"{len(full)} masks from outlines",
-        len(full) * size[0] * size[1],
         lambda: [ops.polygons_to_mask(each, size) for each in full],
         {"pycocotools": lambda: [drawn_by_coco(each, size) for each in full]},
         same,
+        moved=len(full) * size[0] * size[1],
     )
 
 
-def timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    started = time.perf_counter()
-    answer = call()
-    return (time.perf_counter() - started) * 1e3, answer
+def shape_of(given: Options) -> tuple[int, int, int]:
+    return given.depth, given.side, given.side
 
 
-def copied_in_a_millisecond() -> float:
-    """Bytes that a copy of a large array reads and writes in a millisecond."""
-    source = np.ones(2**26, np.float32)
-    target = np.empty_like(source)
-    return 2 * source.nbytes / float(np.median([timed(lambda: np.copyto(target, source))[0] for _ in range(7)]))
-
-
-def rows_of(case: Case, rounds: int, slow_rounds: int, slow_ms: float, bandwidth: float) -> Iterator[Row]:
-    """Ours and the peers take turns, after a call of each that is not counted; slow peers have fewer turns."""
-    calls = {"ours": case.ours, **{name: call for name, call in case.peers.items() if installed(name)}}
-    clocks: dict[str, list[float]] = {name: [] for name in calls}
-    equal, turns = {}, {}
-    mine = case.ours()
-    for name, call in calls.items():
-        took, answer = timed(call)
-        equal[name] = "" if name == "ours" else case.apart(mine, answer)
-        turns[name] = slow_rounds if took > slow_ms else rounds
-        del answer
-    del mine
-    for turn in range(rounds):
-        for name, call in calls.items():
-            if turn < turns[name]:
-                clocks[name].append(timed(call)[0])
-    middle = {name: float(np.median(times)) for name, times in clocks.items()}
-    spread = {name: tuple(np.percentile(times, [25, 75]).tolist()) for name, times in clocks.items()}
-    ours, floor = middle["ours"], case.moved / bandwidth
-    for name in case.peers:
-        if name in calls:
-            theirs = middle[name]
-            yield Row(case.work, name, floor, ours, theirs, theirs / ours, spread["ours"], spread[name], equal[name])
-        else:
-            yield Row(case.work, name, floor, ours, None, None, spread["ours"], None, "not installed")
-
-
-def run(
-    rounds: int = 7, slow_rounds: int = 1, depth: int = 300, side: int = 512, only: str = "", slow_ms: float = 4000.0
-) -> Iterator[Row]:
-    """Measure all works, or those that have a word in their name, on volumes of ``depth`` slices."""
-    bandwidth = copied_in_a_millisecond()
-    for cases in (outlines, volumes, labelling):
-        for case in cases((depth, side, side)):
-            if only in case.work:
-                yield from rows_of(case, rounds, slow_rounds, slow_ms, bandwidth)
-
-
-def tell(row: Row, first: bool) -> None:
-    if first:
-        low, high = row.ours_quartiles
-        print(f"{row.work}: ours {row.ours_ms:.1f} ({low:.1f}-{high:.1f}), floor {row.floor_ms:.1f}")
-    if row.peer_ms is None or row.peer_quartiles is None:
-        print(f"  {row.peer:24} not installed", flush=True)
-    else:
-        low, high = row.peer_quartiles
-        print(
-            f"  {row.peer:24} {row.peer_ms:.1f} ({low:.1f}-{high:.1f}), {row.ratio:.2f}x ours, {row.equal}", flush=True
-        )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--slow-rounds", type=int, default=1)
-    parser.add_argument("--depth", type=int, default=300)
-    parser.add_argument("--side", type=int, default=512)
-    parser.add_argument("--only", default="")
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    import numba
-
-    versions = {name: metadata.version(PACKAGES[name]) for name in PACKAGES if installed(name)}
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {numba.get_num_threads()} threads, {versions}")
-    print(f"volumes {given.depth}x{given.side}x{given.side}, {given.rounds} rounds ({given.slow_rounds} of the slow),")
-    print("taking turns; milliseconds, median (quartiles)")
-    rows: list[Row] = []
-    for row in run(given.rounds, given.slow_rounds, given.depth, given.side, given.only):
-        tell(row, not rows or rows[-1].work != row.work)
-        rows.append(row)
-    if given.json:
-        given.json.write_text(json.dumps([row._asdict() for row in rows], indent=2) + "\n")
+SECTIONS = {
+    "outlines": outlines,
+    "volumes": lambda given: volumes(shape_of(given)),
+    "labelling": lambda given: labelling(solid(shape_of(given))),
+    "noise": lambda given: labelling(noise(shape_of(given))),
+}
 
 
 if __name__ == "__main__":
-    main()
+    main(SECTIONS)
