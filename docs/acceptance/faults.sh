@@ -15,9 +15,9 @@ echo "# 1. a loss that is not a number"
 run toolkit train short.yaml 'train.optimizer={name: sgd, lr: 1e30}' train.warmup_epochs=0 --run-dir nan
 run python -m toolkit.training.repro nan/faults/nan_step_2.pt | grep -v "^picture"
 
-echo "# 2. a disk of 24 MB that fills up while a resume point is written; the one before is whole"
+echo "# 2. a disk of 10 MB that fills up while a resume point is written; the one before is whole"
 mkdir disk
-run unshare -rm bash -c 'mount -t tmpfs -o size=24m tmpfs disk && toolkit train short.yaml --run-dir disk/run
+run unshare -rm bash -c 'mount -t tmpfs -o size=10m tmpfs disk && toolkit train short.yaml --run-dir disk/run
 ls disk/run/checkpoints; python -c "import torch; print(\"the resume point is of step\", torch.load(\"disk/run/checkpoints/last.ckpt\", weights_only=True)[\"global_step\"])"; false'
 
 echo "# 3. Ctrl-C, and going on: the same weights as of a run that nobody stopped"
