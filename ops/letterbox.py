@@ -102,14 +102,20 @@ def _blend_columns(blended, first, weight, gains, shifts, row0, row1, row2):  # 
 
 
 @njit(nogil=True, cache=True)
-def _pad(out, new_height, new_width, top, left, padding):  # type: ignore[no-untyped-def]
+def _pad(out, part, parts, new_height, new_width, top, left, padding):  # type: ignore[no-untyped-def]
+    """Fill a part's share of the rows above and below the picture, and the sides of its share of the picture's rows."""
+    beside = out.shape[1] - new_height
     for channel in range(3):
         plane = out[channel]
-        plane[:top] = padding[channel]
-        plane[top + new_height :] = padding[channel]
-        plane[top : top + new_height, :left] = padding[channel]
-        plane[top : top + new_height, left + new_width :] = padding[channel]
+        for y in range(part * beside // parts, (part + 1) * beside // parts):
+            plane[y if y < top else y + new_height] = padding[channel]
+        for y in range(top + part * new_height // parts, top + (part + 1) * new_height // parts):
+            plane[y, :left] = padding[channel]
+            plane[y, left + new_width :] = padding[channel]
 
+
+# Shares of a parallel kernel's work, of the picture and of the padding alike: equal ones for most numbers of threads.
+_PARTS = 48
 
 _SIGNATURE = (
     "void(Array(uint8, 3, 'C', readonly=True), float32[:,:,::1], int64, int64, int64, int64,"
@@ -122,7 +128,7 @@ def _serial(image, out, new_height, new_width, top, left, order, gain, shift, pa
     first, weight = _columns(image.shape[1], new_width)
     blended = np.empty(image.shape[1] * 3 + 3, np.float32)
     if border:
-        _pad(out, new_height, new_width, top, left, padding)
+        _pad(out, 0, 1, new_height, new_width, top, left, padding)
     for y in range(new_height):
         _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, blended)
 
@@ -130,12 +136,11 @@ def _serial(image, out, new_height, new_width, top, left, order, gain, shift, pa
 @kernel(_SIGNATURE, parallel=True, fastmath=True)
 def _parallel(image, out, new_height, new_width, top, left, order, gain, shift, padding, border):  # type: ignore[no-untyped-def]
     first, weight = _columns(image.shape[1], new_width)
-    if border:
-        _pad(out, new_height, new_width, top, left, padding)
-    chunk = 16
-    for part in prange((new_height + chunk - 1) // chunk):
+    for part in prange(_PARTS):
+        if border:
+            _pad(out, part, _PARTS, new_height, new_width, top, left, padding)
         blended = np.empty(image.shape[1] * 3 + 3, np.float32)
-        for y in range(part * chunk, min(new_height, (part + 1) * chunk)):
+        for y in range(part * new_height // _PARTS, (part + 1) * new_height // _PARTS):
             _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, blended)
 
 
@@ -143,7 +148,7 @@ def _parallel(image, out, new_height, new_width, top, left, order, gain, shift, 
 def _exact_serial(image, out, new_height, new_width, top, left, order, gain, shift, padding, border):  # type: ignore[no-untyped-def]
     columns = exact_columns(image.shape[1], new_width)
     if border:
-        _pad(out, new_height, new_width, top, left, padding)
+        _pad(out, 0, 1, new_height, new_width, top, left, padding)
     for y in range(new_height):
         exact_row(image, out, y, new_height, top, left, columns, order, gain, shift)
 
@@ -151,10 +156,11 @@ def _exact_serial(image, out, new_height, new_width, top, left, order, gain, shi
 @kernel(_SIGNATURE, parallel=True)
 def _exact_parallel(image, out, new_height, new_width, top, left, order, gain, shift, padding, border):  # type: ignore[no-untyped-def]
     columns = exact_columns(image.shape[1], new_width)
-    if border:
-        _pad(out, new_height, new_width, top, left, padding)
-    for y in prange(new_height):
-        exact_row(image, out, y, new_height, top, left, columns, order, gain, shift)
+    for part in prange(_PARTS):
+        if border:
+            _pad(out, part, _PARTS, new_height, new_width, top, left, padding)
+        for y in range(part * new_height // _PARTS, (part + 1) * new_height // _PARTS):
+            exact_row(image, out, y, new_height, top, left, columns, order, gain, shift)
 
 
 @njit(nogil=True, cache=True)
