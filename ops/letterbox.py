@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ops._cuda import cuda, cuda_kernel
 from ops._device import DeviceMemory, Memory, memory_of
+from ops._four_pixels import SPARE, blend_columns
 from ops._half import float_dtype, to_half
 from ops._kernel import kernel, lone_caller
 from ops._opencv_linear import exact_blend, exact_columns, exact_row, exact_source
@@ -76,29 +77,13 @@ def _row(image, out, y, new_height, top, left, first, weight, order, gain, shift
     upper, lower = image[a].reshape(width * 3), image[b].reshape(width * 3)
     for i in range(width * 3):
         blended[i] = np.float32(upper[i]) + w * (np.float32(lower[i]) - np.float32(upper[i]))
-    for i in range(width * 3, width * 3 + 3):  # the right neighbour of the last column is that column
+    for i in range(width * 3, blended.size):  # the right neighbour of the last column is that column
         blended[i] = blended[i - 3]
     c0, c1, c2 = order[0], order[1], order[2]
     gains, shifts = (gain[c0], gain[c1], gain[c2]), (shift[c0], shift[c1], shift[c2])
     end = left + first.size
     row0, row1, row2 = out[c0, top + y, left:end], out[c1, top + y, left:end], out[c2, top + y, left:end]
-    _blend_columns(blended, first, weight, gains, shifts, row0, row1, row2)
-
-
-# Unsigned and 64 bits wide, or numba looks at every index for a negative one and LLVM for an overflow.
-_1, _2, _3, _4, _5 = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4), np.uint64(5)
-
-
-@njit(nogil=True, cache=True, fastmath=True)
-def _blend_columns(blended, first, weight, gains, shifts, row0, row1, row2):  # type: ignore[no-untyped-def]
-    (g0, g1, g2), (s0, s1, s2) = gains, shifts
-    for x in range(first.size):
-        i, t = first[x], weight[x]
-        p0, p1, p2 = blended[i], blended[i + _1], blended[i + _2]
-        q0, q1, q2 = blended[i + _3], blended[i + _4], blended[i + _5]
-        row0[x] = (p0 + t * (q0 - p0)) * g0 + s0
-        row1[x] = (p1 + t * (q1 - p1)) * g1 + s1
-        row2[x] = (p2 + t * (q2 - p2)) * g2 + s2
+    blend_columns(blended, first, weight, gains, shifts, row0, row1, row2)
 
 
 @njit(nogil=True, cache=True)
@@ -126,7 +111,7 @@ _SIGNATURE = (
 @kernel(_SIGNATURE, fastmath=True)
 def _serial(image, out, new_height, new_width, top, left, order, gain, shift, padding, border):  # type: ignore[no-untyped-def]
     first, weight = _columns(image.shape[1], new_width)
-    blended = np.empty(image.shape[1] * 3 + 3, np.float32)
+    blended = np.empty(image.shape[1] * 3 + SPARE, np.float32)
     if border:
         _pad(out, 0, 1, new_height, new_width, top, left, padding)
     for y in range(new_height):
@@ -139,7 +124,7 @@ def _parallel(image, out, new_height, new_width, top, left, order, gain, shift, 
     for part in prange(_PARTS):
         if border:
             _pad(out, part, _PARTS, new_height, new_width, top, left, padding)
-        blended = np.empty(image.shape[1] * 3 + 3, np.float32)
+        blended = np.empty(image.shape[1] * 3 + SPARE, np.float32)
         for y in range(part * new_height // _PARTS, (part + 1) * new_height // _PARTS):
             _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, blended)
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ops._cuda import cuda, cuda_kernel
 from ops._device import DeviceMemory, memory_of
+from ops._four_pixels import SPARE, blend_columns
 from ops._kernel import kernel, lone_caller
 from ops.letterbox import _KEPT, _PARALLEL_PIXELS, _REVERSED, Placement, _normalisation
 
@@ -97,7 +98,7 @@ def _blend_rows(image, top, weight, begin, end, blended):  # type: ignore[no-unt
 
 
 # Unsigned and 64 bits wide, or numba looks at every index for a negative one and LLVM for an overflow.
-_1, _2, _3, _4, _5 = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4), np.uint64(5)
+_1, _2, _3 = np.uint64(1), np.uint64(2), np.uint64(3)
 
 
 @_compiled
@@ -116,32 +117,20 @@ def _blend_columns(blended, first, weight, gains, shifts, row0, row1, row2):  # 
 
 
 @_compiled
-def _blend_two_columns(blended, first, weight, gains, shifts, row0, row1, row2):  # type: ignore[no-untyped-def]
-    """`_blend_columns` for windows of two, which need no loop."""
-    (g0, g1, g2), (s0, s1, s2) = gains, shifts
-    for x in range(first.size):
-        i, t = first[x], weight[x, 1]
-        p0, p1, p2 = blended[i], blended[i + _1], blended[i + _2]
-        q0, q1, q2 = blended[i + _3], blended[i + _4], blended[i + _5]
-        row0[x] = (p0 + t * (q0 - p0)) * g0 + s0
-        row1[x] = (p1 + t * (q1 - p1)) * g1 + s1
-        row2[x] = (p2 + t * (q2 - p2)) * g2 + s2
-
-
-@_compiled
 def _rows(image, from_y, to_y, first_y, weight_y, first_x, weight_x, order, gain, shift, out):  # type: ignore[no-untyped-def]
     """Write some rows of the result: rows are blended first, as they vectorise and leave fewer columns to blend."""
     begin, end = 3 * first_x[0], 3 * (first_x[-1] + weight_x.shape[1])
     at = np.empty(first_x.size, np.uint64)
     for x in range(at.size):
         at[x] = 3 * first_x[x] - begin
-    blended = np.empty(end - begin, np.float32)
+    blended = np.zeros(end - begin + SPARE, np.float32)
+    second = weight_x[:, -1].copy()
     c0, c1, c2 = order[0], order[1], order[2]
     gains, shifts = (gain[c0], gain[c1], gain[c2]), (shift[c0], shift[c1], shift[c2])
     for y in range(from_y, to_y):
-        _blend_rows(image, first_y[y], weight_y[y], begin, end, blended)
+        _blend_rows(image, first_y[y], weight_y[y], begin, end, blended[: end - begin])
         if weight_x.shape[1] == 2:
-            _blend_two_columns(blended, at, weight_x, gains, shifts, out[c0, y], out[c1, y], out[c2, y])
+            blend_columns(blended, at, second, gains, shifts, out[c0, y], out[c1, y], out[c2, y])
         else:
             _blend_columns(blended, at, weight_x, gains, shifts, out[c0, y], out[c1, y], out[c2, y])
 
