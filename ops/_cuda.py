@@ -34,8 +34,9 @@ SIMULATED = bool(config.ENABLE_CUDASIM)  # type: ignore[attr-defined]
 
 # A grid has room for 2**31 - 1 blocks along its first axis and 65535 along the others; twins walk on by its size, so
 # that fewer blocks do as well. So many keep the largest card busy; the simulator starts a Python thread for each of
-# theirs.
+# theirs, so there are few and small ones.
 _MOST_BLOCKS = (3, 2, 2) if SIMULATED else (2**20, 65535, 65535)
+_SIMULATED_BLOCK = (12, 3, 1)
 # numba warns of fewer, at every size anew; on a GPU the blocks that find nothing to do cost nothing.
 _FEWEST_BLOCKS = 1 if SIMULATED else 128
 
@@ -62,14 +63,15 @@ class CudaKernel:
         function: Callable[..., Any],
         signature: str,
         block: tuple[int, ...],
-        label: str | None = None,
         *,
+        fixed: bool = True,
+        label: str | None = None,
         stamp: str | None = "",
         registered: bool = True,
     ) -> None:
         self.function = function
         self.signature = signature
-        self.block = block
+        self.block = block if fixed or not SIMULATED else tuple(map(min, block, _SIMULATED_BLOCK))
         self.name = f"{function.__module__}.{function.__name__}" + (f"[{label}]" if label else "")
         self._lock = threading.Lock()
         self._compiled: dict[Any, Any] = {}
@@ -96,7 +98,7 @@ class CudaKernel:
             options["lto"] = False  # the link would contract a * b + c again
         dispatcher = module.jit(self.function, **options)
         if self._stamp is not None:
-            stamp_with_sources(dispatcher)
+            stamp_with_sources(dispatcher, __file__)
             add_to_stamp(dispatcher, self._stamp)
         return dispatcher
 
@@ -141,14 +143,15 @@ class CudaKernel:
 
 
 def cuda_kernel(
-    signature: str, *, block: int | tuple[int, ...] = 128, label: str | None = None
+    signature: str, *, block: int | tuple[int, ...] = 128, fixed: bool = False, label: str | None = None
 ) -> Callable[[Callable[..., Any]], CudaKernel]:
     """Decorate a twin with its one signature and the threads of a block along each axis.
 
+    ``fixed`` says that the twin counts on that many threads: any other runs in smaller blocks in the simulator.
     ``label`` tells apart the twins that are made of one function, one for each dtype.
     """
     shape = (block,) if isinstance(block, int) else block
-    return lambda function: CudaKernel(function, signature, shape, label)
+    return lambda function: CudaKernel(function, signature, shape, fixed=fixed, label=label)
 
 
 def _argument_types(signature: str) -> tuple[Any, ...]:

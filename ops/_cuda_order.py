@@ -118,7 +118,7 @@ def _count_strips(flags, counts):  # type: ignore[no-untyped-def]
 _SUMMERS = 128
 
 
-@cuda_kernel("void(int64[::1], int64[::1])", block=_SUMMERS)
+@cuda_kernel("void(int64[::1], int64[::1])", block=_SUMMERS, fixed=True)
 def _sum_before(counts, total):  # type: ignore[no-untyped-def]
     """Replace each count by the sum of those before it. One block: a thread adds its part, then all add their sums."""
     if cuda.blockIdx.x > 0:

@@ -15,6 +15,9 @@ from ops._check import any_host_array, check_array, describe, host_array, mask_b
 from ops._cuda import SIMULATED, CudaKernel, cuda, cuda_kernel, numba_cuda
 from ops._dlpack import dlpack_interface, is_cuda_dlpack
 
+# CUDA's name for the default stream where 0 would be taken for none.
+_LEGACY = 1
+
 
 def _full(shape: int | tuple[int, ...], dtype: Any, value: int) -> Any:
     return np.full(shape, value, dtype)
@@ -110,17 +113,17 @@ class DeviceMemory:
         kernel.launch(self.stream, counts, *arguments)
 
     def _wrapped(self, value: Any, name: str) -> Any:
+        theirs = _stream_handle(value)
+        if theirs is not None and (theirs or _LEGACY) != (self._handle or _LEGACY):
+            self._cuda.external_stream(theirs or _LEGACY).synchronize()  # its values may not be there yet
         if hasattr(value, "__cuda_ndarray__"):
             return value
         interface = getattr(value, "__cuda_array_interface__", None)
         owner = value
         if interface is None:
-            interface, owner = dlpack_interface(value, self._handle or 1)
+            interface, owner = dlpack_interface(value, self._handle or _LEGACY)
         if interface.get("mask") is not None:
             raise TypeError(f"{name}: expected an array without a mask, got one with a mask")
-        theirs = interface.get("stream")
-        if theirs is not None and theirs != (self._handle or 1):
-            self._cuda.external_stream(theirs).synchronize()  # its values may not be there yet
         return self._cuda.from_cuda_array_interface(interface, owner=owner, sync=False)
 
 

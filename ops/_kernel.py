@@ -115,8 +115,13 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def stamp_with_sources(dispatcher: Any) -> None:
-    """Make the cached machine code depend on the files that it is made of: its own, and those of `ops` it imports.
+# Files that arguments are checked and kernels launched with: no kernel is made of anything in them, so that work on
+# them does not make all kernels compile anew.
+_AROUND = frozenset({"_check", "_cuda", "_device", "_dlpack", "_kernel"})
+
+
+def stamp_with_sources(dispatcher: Any, compiled_by: str = __file__) -> None:
+    """Make the cached machine code depend on its file, those of `ops` that it imports, and the one that compiles it.
 
     numba looks at the function's own file only, so a kernel that calls a function of another file would keep running
     the old one after that was edited or upgraded. The stamp is of what the files say: neither a checkout nor another
@@ -124,7 +129,8 @@ def stamp_with_sources(dispatcher: Any) -> None:
     """
     for each in (dispatcher, *helpers_of(dispatcher.py_func)):
         if hasattr(each._cache, "_cache_file"):  # a helper may have no cache of its own
-            each._cache._cache_file._source_stamp = source_stamp(Path(each.py_func.__code__.co_filename))
+            path = Path(each.py_func.__code__.co_filename)
+            each._cache._cache_file._source_stamp = source_stamp(path, Path(compiled_by))
 
 
 def add_to_stamp(dispatcher: Any, more: str | None) -> None:
@@ -134,15 +140,16 @@ def add_to_stamp(dispatcher: Any, more: str | None) -> None:
 
 
 @functools.cache
-def source_stamp(path: Path) -> str:
-    """A digest of a file and of all files of `ops` that it imports, directly or not."""
+def source_stamp(path: Path, compiled_by: Path) -> str:
+    """A digest of a file, of all files of `ops` that it imports, directly or not, and of the one that compiles it."""
     digest = hashlib.sha256()
-    for source in sorted(_sources(path)):
+    for source in sorted(sources_of(path) | {compiled_by}):
         digest.update(source.read_bytes())
     return digest.hexdigest()
 
 
-def _sources(path: Path) -> set[Path]:
+def sources_of(path: Path) -> set[Path]:
+    """The files that the compiled functions of a file are made of."""
     found: set[Path] = set()
     pending = {path}
     while pending:
@@ -163,7 +170,7 @@ def _imported(path: Path) -> frozenset[Path]:
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
     files = (home / f"{name.removeprefix('ops.')}.py" for name in names if name.startswith("ops."))
-    return frozenset(file for file in files if file.is_file())
+    return frozenset(file for file in files if file.is_file() and file.stem not in _AROUND)
 
 
 def kernel(signature: str, *, parallel: bool = False, fastmath: bool = False) -> Callable[[Callable[..., Any]], Kernel]:

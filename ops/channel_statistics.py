@@ -39,7 +39,7 @@ def _add_up(image, top, left, height, width, sums):  # type: ignore[no-untyped-d
                 sums[1, i % 3] += square[i]
 
 
-@cuda_kernel("void(Array(uint8, 3, 'C', readonly=True), int64, int64, int64, int64, int64[::1])")
+@cuda_kernel("void(Array(uint8, 3, 'C', readonly=True), int64, int64, int64, int64, int64[::1])", fixed=True)
 def _twin(image, top, left, height, width, sums):  # type: ignore[no-untyped-def]
     """Add to ``sums`` [6] the channels' values and squares: each thread its pixels, then each block, then all."""
     block = cuda.shared.array(6, np.int64)

@@ -122,6 +122,7 @@ def _overlap_twin(boxes, first, end, gone, begin, threshold, bits):  # type: ign
 @cuda_kernel(
     "void(int64[::1], int64[::1], uint64[:,::1], int64, Array(int64, 1, 'C', readonly=True), uint64[::1], uint8[::1])",
     block=WORD,
+    fixed=True,
 )
 def _suppress_twin(first, end, bits, begin, by_class, gone, kept):  # type: ignore[no-untyped-def]
     """Walk down the classes, a block each: 64 boxes by one thread, then all threads strike out what those suppress.

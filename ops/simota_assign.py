@@ -153,7 +153,9 @@ def _cost_twin(raw, start, stride, rows, columns, boxes, classes, starts, first,
 
 
 @cuda_kernel(
-    "void(float32[:,::1], float64[:,::1], int64, int64[:,::1], float64[:,::1], float32[:,::1])", block=CHOOSERS
+    "void(float32[:,::1], float64[:,::1], int64, int64[:,::1], float64[:,::1], float32[:,::1])",
+    block=CHOOSERS,
+    fixed=True,
 )
 def _choose_twin(iou, cost, first, chosen, chosen_cost, chosen_iou):  # type: ignore[no-untyped-def]
     """One block a true box: how many cells it gets by its best IoUs, and the cheapest so many; -1 in what is left."""

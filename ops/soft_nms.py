@@ -99,6 +99,7 @@ def _arrange_twin(boxes, scores, by_class, least, arranged, left):  # type: igno
     "void(float32[:,::1], float32[::1], int64[::1], int64[::1], Array(int64, 1, 'C', readonly=True), int64, float64,"
     " float64, float32, float32[::1])",
     block=CHOOSERS,
+    fixed=True,
 )
 def _soften_twin(boxes, left, first, end, by_class, method, threshold, sigma, least, final):  # type: ignore[no-untyped-def]
     """One block a class: all its threads look for the best box, then each softens its share of the others."""

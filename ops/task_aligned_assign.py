@@ -130,7 +130,9 @@ def _candidates_twin(scores, predicted, centres, boxes, classes, starts, alpha, 
 
 
 @cuda_kernel(
-    "void(float32[:,::1], float64[:,::1], int64, int64[:,::1], float32[:,::1], float64[:,::1])", block=CHOOSERS
+    "void(float32[:,::1], float64[:,::1], int64, int64[:,::1], float32[:,::1], float64[:,::1])",
+    block=CHOOSERS,
+    fixed=True,
 )
 def _choose_twin(iou, alignment, first, chosen, chosen_iou, chosen_alignment):  # type: ignore[no-untyped-def]
     """One block a true box: the best aligned cells, falling; -1 in what is left."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ops import _device
 from ops._device import HOST, _on_current_device, _stream_handle, is_on_device, memory_of
 from ops._dlpack import dlpack_interface, is_cuda_dlpack, tensor_interface
 
@@ -88,6 +89,29 @@ def test_an_array_of_another_device_is_refused() -> None:
     _on_current_device({"image": Capsule(2, 0), "out": Interface()}, cuda)
     with pytest.raises(ValueError, match=r"^out: expected an array of the current CUDA device, 0, got one of device 1"):
         _on_current_device({"image": Capsule(2, 0), "out": Capsule(2, 1)}, cuda)
+
+
+def test_waits_for_other_streams_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first array's stream is the call's; what another stream may still be writing is waited for."""
+    waited: list[int] = []
+
+    def external_stream(handle: int) -> Any:
+        return SimpleNamespace(handle=handle, synchronize=lambda: waited.append(handle))
+
+    wrapped = SimpleNamespace(dtype=np.dtype(np.float32), shape=(2,), is_c_contiguous=lambda: True)
+    cuda = SimpleNamespace(
+        external_stream=external_stream, from_cuda_array_interface=lambda interface, owner, sync: wrapped
+    )
+    monkeypatch.setattr(_device, "numba_cuda", lambda: cuda)
+    arrays = {"a": Interface(), "b": Interface(stream=5), "c": Interface(stream=5), "d": Interface(stream=7)}
+    memory = memory_of(**arrays, out=None)
+    assert memory.on_device
+    assert memory.stream.handle == 5
+    for name, value in arrays.items():
+        assert memory.array(value, name, np.float32, ("N",)) is wrapped
+    assert waited == [7]
+    with pytest.raises(TypeError, match=r"^m: expected an array without a mask"):
+        memory.array(Interface(mask=Interface()), "m", np.float32, ("N",))
 
 
 ARRAYS = [

@@ -1,4 +1,4 @@
-"""The twins of decode_detections."""
+"""The twins of decode_detections. A GPU's exp differs in the last digits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CASES: list[tuple[dict[str, Any], int]] = [
 @pytest.mark.parametrize(("options", "classes"), CASES)
 def test_heads(twin: Any, options: dict[str, Any], classes: int) -> None:
     raw = head(16 + 4, classes, classes)
-    twin.check(ops.decode_detections, raw, input_size=(32, 32), strides=(8, 16), moves=24, within=0, **options)
+    twin.check(ops.decode_detections, raw, input_size=(32, 32), strides=(8, 16), moves=24, within=1e-4, **options)
 
 
 @pytest.mark.parametrize("layout", ["cells_first", "channels_first"])
@@ -51,4 +51,6 @@ def test_nan_and_ties(twin: Any) -> None:
     raw = np.zeros((20, 7), np.float32)
     raw[:, 2:4] = np.linspace(0, 1, 20)[:, None]
     raw[3, 0], raw[5, 4], raw[7, 6], raw[9, 2] = np.nan, np.nan, np.inf, np.inf
-    twin.check(ops.decode_detections, raw, input_size=(32, 32), strides=(8, 16), score_threshold=0.2, moves=24)
+    twin.check(
+        ops.decode_detections, raw, input_size=(32, 32), strides=(8, 16), score_threshold=0.2, moves=24, within=1e-4
+    )

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import pytest
 
 import ops
+from ops import _cuda
 from ops._cuda import CudaKernel
 from ops._kernel import source_stamp
 
@@ -63,7 +64,7 @@ def test_the_cache_is_stamped_with_the_sources() -> None:
     kernel = next(kernel for kernel in CudaKernel.registry if kernel.name == "ops.nms._overlap_twin")
     dispatcher = kernel.dispatcher()
     path = Path(kernel.function.__code__.co_filename)
-    assert dispatcher._cache._cache_file._source_stamp == source_stamp(path)
+    assert dispatcher._cache._cache_file._source_stamp == source_stamp(path, Path(_cuda.__file__))
     assert dispatcher.targetoptions["lto"] is False
 
 
