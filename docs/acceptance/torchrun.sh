@@ -14,15 +14,15 @@ begin() { echo "\$ $* &"; set -m; "$@" & set +m; until grep -qs "epoch 2/" lost/
 ended() { wait %%; echo "(exit code $?)"; echo; rm -r lost; }
 # what the training says, without what torchrun adds
 said() { "$@" 2>&1 | grep -aE "^error|^[0-9:]{8} "; return ${PIPESTATUS[0]}; }
-# the last process whose command line has these words
-kill_last() { echo "\$ kill -KILL (process 2)"; kill -KILL $(pgrep -f "$1" | tail -n 1); }
+# the second process of the training that was begun last, whose first one, or torchrun, is process $1
+kill_second() { echo "\$ kill -KILL (process 2)"; kill -KILL $(pgrep -P $1 | tail -n 1); }
 
 echo "# 1. one command on one machine"
 run toolkit train short.yaml train.devices=2 --run-dir alone
 
 echo "# 2. torchrun on one machine: the same weights"
 run torchrun --nproc-per-node 2 -m toolkit train short.yaml train.devices=2 --run-dir started
-run toolkit runs diff alone started | head -n 1; echo
+toolkit runs diff alone started | head -n 1; echo
 
 echo "# 3. torchrun on two machines: the same command on both but for --node-rank, and the same weights; the first has the run"
 mkdir one two; cp short.yaml one; cp short.yaml two
@@ -40,9 +40,9 @@ python -c "from PIL import Image; Image.new('RGB', (96, 96)).save('two/shapes/ci
 rm -r one/run; machine two 1 & machine one 0; wait; echo
 
 echo "# 5. a process is killed"
-begin toolkit train short.yaml train.devices=2 train.epochs=300 --run-dir lost; kill_last "-m toolkit.training.follower"; ended
-begin said torchrun --nproc-per-node 2 -m toolkit train short.yaml train.devices=2 train.epochs=300 --run-dir lost
-kill_last "-m toolkit train short.yaml train.devices=2 train.epochs=300 --run-dir lost"; ended
+begin toolkit train short.yaml train.devices=2 train.epochs=30 --run-dir lost; kill_second $!; ended
+begin said torchrun --nproc-per-node 2 -m toolkit train short.yaml train.devices=2 train.epochs=30 --run-dir lost
+kill_second $(pgrep -P $! -f torchrun); ended
 
 echo "# 6. Ctrl-C, and going on: the same weights as without"
 begin toolkit train short.yaml train.devices=2 --run-dir lost; kill -INT %%; wait %%; echo "(exit code $?)"; echo
@@ -50,8 +50,8 @@ run toolkit train --resume lost
 toolkit runs diff alone lost | head -n 1; echo; rm -r lost
 
 echo "# 7. a mistake that one process comes to: a picture of its share breaks"
-begin toolkit train short.yaml train.devices=2 train.epochs=300 train.validate_every=300 data.cache_mb=0 --run-dir lost
-picture=$(grep train lost/data.csv | head -n 1 | cut -d, -f1); truncate -s 300 shapes/$picture; ended; rm -r shapes
+begin toolkit train short.yaml train.devices=2 train.epochs=30 train.validate_every=30 data.cache_mb=0 --run-dir lost
+picture=$(grep ,train, lost/data.csv | head -n 1 | cut -d, -f1); truncate -s 300 shapes/$picture; ended; rm -r shapes
 
 echo "# 8. a loss that is not a number: each process leaves its share of the step"
 run toolkit train short.yaml train.devices=2 'train.optimizer={name: sgd, lr: 1e30}' train.warmup_epochs=0 --run-dir lost
