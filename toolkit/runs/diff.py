@@ -125,8 +125,7 @@ def _environments(a: Record, b: Record, unknown: list[str]) -> tuple[dict[str, A
         if "code" not in kept:  # such old runs have the kind of processor, not its model
             kept.pop("processor", None)
         recorded = ("device", "threads", "start_weights")
-        if each.ending:
-            kept["processes"] = each.ending.get("processes", 1)
+        kept["processes"] = (each.ending or {}).get("processes", 1)  # runs that do not say had one
         environments.append({**kept, **{key: each.ending[key] for key in recorded if key in each.ending}})
     missing = environments[0].keys() ^ environments[1].keys()
     if missing:
