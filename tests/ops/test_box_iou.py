@@ -105,7 +105,11 @@ def test_kinds_match_exact_fractions(kind: str, a: Any, b: Any) -> None:
     np.testing.assert_allclose(result, PENALISED[kind](b, a).T, rtol=1e-6, atol=1e-6)
     for i in range(len(a)):
         for j in range(len(b)):
-            assert float(result[i, j]) == pytest.approx(penalised_iou(kind, a[i], b[j]), rel=1e-5, abs=1e-5)
+            expected = penalised_iou(kind, a[i], b[j])
+            if abs(expected) < 3.4e38:  # of inverted boxes; from there on it may round to infinity
+                assert float(result[i, j]) == pytest.approx(expected, rel=1e-5, abs=1e-5)
+            else:
+                assert result[i, j] < -3.39e38
 
 
 @KIND

@@ -242,30 +242,16 @@ def test_a_kernel_compiles_anew_when_a_file_that_it_imports_changes(tmp_path: Pa
 
 
 SOURCES = [
-    ("box_iou", {"_arith", "_iou_kinds", "box_iou"}),
-    (
-        "simota_assign",
-        {
-            "_arith",
-            "_cuda_order",
-            "_half",
-            "_iou_kinds",
-            "_opencv_linear",
-            "_truths",
-            "box_iou",
-            "boxes_to_picture",
-            "decode_detections",
-            "letterbox",
-            "nms",
-            "simota_assign",
-        },
-    ),
+    ("box_iou", {"box_iou", "_arith"}),
+    ("simota_assign", {"simota_assign", "box_iou", "decode_detections", "nms", "letterbox", "_arith", "_cuda_order"}),
 ]
 
 
 @pytest.mark.parametrize(("module", "expected"), SOURCES)
 def test_the_sources_of_a_kernel(module: str, expected: set[str]) -> None:
-    assert {path.stem for path in _kernel.sources_of(ROOT / f"ops/{module}.py")} == expected
+    found = {path.stem for path in _kernel.sources_of(ROOT / f"ops/{module}.py")}
+    assert found >= expected  # and what those are made of, which may change
+    assert not found & (_kernel._AROUND | {"soft_nms", "letterbox_batch", "rle_encode"})
 
 
 def test_no_kernel_is_made_of_what_is_around_it() -> None:

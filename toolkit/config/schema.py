@@ -241,8 +241,8 @@ class TrainConfig(Block):
     )
     devices: CountOrAuto = Field(
         default=1,
-        description="GPUs to train on in each machine, or processes where it trains on the CPU; auto takes all GPUs. "
-        "Each gets the same share of every batch.",
+        description="GPUs to train on in each machine, or processes where it trains on the CPU, each with its share of "
+        "every batch; auto takes all GPUs.",
     )
     num_nodes: Count = Field(
         default=1, description="Machines that train together; torchrun starts the training on each of them."

@@ -94,9 +94,12 @@ def leave() -> None:
 
 
 @contextlib.contextmanager
-def threads(number: int) -> Iterator[None]:
-    """Let torch and numba use so many threads in the block."""
+def threads(number: int | None) -> Iterator[None]:
+    """Let torch and numba use so many threads in the block; ``None`` leaves both as they are."""
     before = torch.get_num_threads(), numba.get_num_threads()
+    if number is None:
+        yield
+        return
     torch.set_num_threads(number)
     numba.set_num_threads(min(number, before[1]))
     try:

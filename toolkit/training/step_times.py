@@ -19,6 +19,7 @@ from toolkit.config.load import LoadedConfig
 from toolkit.data.table import Progress
 from toolkit.training.callbacks import ramped_average
 from toolkit.training.device import device_name, training_device
+from toolkit.training.launch import threads
 from toolkit.training.loader import Batch, TrainingLoader, training_loader
 from toolkit.training.module import TaskModule
 from toolkit.training.network import build_network, preprocessing_of
@@ -69,6 +70,11 @@ class StepTimes:
 def time_steps(loaded: LoadedConfig, steps: int, progress: Progress | None = None) -> StepTimes:
     """Time about ``steps`` batches of the loader alone, of the network's steps alone, and of both together."""
     _set_up(loaded.config)
+    with threads(loaded.config.train.threads):
+        return _times(loaded, steps, progress)
+
+
+def _times(loaded: LoadedConfig, steps: int, progress: Progress | None) -> StepTimes:
     table, task = _prepare(loaded.config, progress, ALONE)
     asked = loaded.config.train.precision
     loaded, _ = settle(loaded, len(table.class_names))

@@ -51,10 +51,10 @@ def train(
     anything wrong in config, data or start weights before the first step.
     """
     _set_up(loaded.config)
-    from toolkit.training.launch import together
+    from toolkit.training.launch import threads, together
     from toolkit.training.precision import chosen
 
-    with together(loaded.config, {"config": loaded.to_yaml()}) as processes:
+    with threads(loaded.config.train.threads), together(loaded.config, {"config": loaded.to_yaml()}) as processes:
         table, task = _prepare(loaded.config, progress, processes)
         measured = processes.made_once(lambda: _choose(loaded.config, len(table.class_names), processes.count))
         loaded = chosen(loaded, measured)
@@ -76,9 +76,10 @@ def resume(run: Run, overrides: Sequence[str] = (), *, progress: Progress | None
             )
     config = run.config(tuple(overrides)).config
     _set_up(config)
-    from toolkit.training.launch import together
+    from toolkit.training.launch import threads, together
 
-    with together(config, {"resume": str(run.path.resolve()), "overrides": list(overrides)}) as processes:
+    request = {"resume": str(run.path.resolve()), "overrides": list(overrides)}
+    with threads(config.train.threads), together(config, request) as processes:
         table, task = _prepare(config, progress, processes)
         return _train(run, config, table, task, bar, processes, resumed=True)
 
@@ -99,12 +100,8 @@ def _set_up(config: CommonConfig) -> None:
     keep_memory()
     if config.data.workers:
         start_fork_server(config.task)  # its imports take as long as looking at the data
-    import numba
     import torch
 
-    if config.train.threads:
-        torch.set_num_threads(config.train.threads)
-        numba.set_num_threads(min(config.train.threads, numba.get_num_threads()))
     if config.train.device == "cuda" and not torch.cuda.is_available():
         raise UserError("train.device=cuda: torch finds no CUDA device; use train.device=auto or cpu")
 

@@ -116,7 +116,7 @@ def test_a_training_that_runs_out_of_memory_says_where(
 def test_memory_that_runs_out_before_there_is_a_run(
     classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("toolkit.training.precision.settle", lambda *_: torch.empty(TOO_MUCH, dtype=torch.uint8))
+    monkeypatch.setattr("toolkit.training.precision.choice", lambda *_: torch.empty(TOO_MUCH, dtype=torch.uint8))
     with pytest.raises(UserError, match=r"^out of memory while the precision was chosen; train anew with a lower"):
         train_from(classifier, SHORT, run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()
