@@ -1,4 +1,4 @@
-"""A stable sort of rows by score inside compiled code: what numba's own argsort would allocate for at every call."""
+"""Stable sorts by score inside compiled code, long lists by their digits: faster than numba's own argsort."""
 
 from __future__ import annotations
 
@@ -92,3 +92,40 @@ def sort_by_key(keys, items, start, stop, spare_keys, spare_items, entries, othe
             if i - low > 1:
                 merge_sort(keys, items, low, i, spare_keys, spare_items)
             low = i
+
+
+_SIGN32, _INFINITY32, _ALL32 = np.uint64(1 << 31), np.uint64(0x7F800000), np.uint64(2**32 - 1)
+
+
+@_compiled
+def _falling32(bits):  # type: ignore[no-untyped-def]
+    """`falling` for the bits of a float32, as a number of 32 bits."""
+    if bits & ~_SIGN32 > _INFINITY32:
+        return _ALL32
+    if bits == _SIGN32:
+        bits = _0
+    return bits if bits & _SIGN32 else _ALL32 - _SIGN32 - bits
+
+
+@_compiled
+def falling_order(scores):  # type: ignore[no-untyped-def]
+    """Return int64 [N], the places of contiguous float32 scores from high to low: of equals the lower, NaN last."""
+    size = scores.size
+    bits = scores.view(np.uint32)
+    entries, other = np.empty(size, np.uint64), np.empty(size, np.uint64)
+    for i in range(size):
+        entries[i] = (_falling32(np.uint64(bits[i])) << _32) | np.uint64(
+            i
+        )  # no two alike: the order is of their places
+    order = np.empty(size, np.int64)
+    if size < _LONG:
+        merge_sort(entries, order, 0, size, other, np.empty(size, np.int64))
+    else:
+        counts = np.empty(2**11, np.int64)
+        _by_digit(entries, other, size, _32, counts)
+        _by_digit(other, entries, size, _32 + _11, counts)
+        _by_digit(entries, other, size, _32 + _11 + _11, counts)
+        entries = other
+    for i in range(size):
+        order[i] = np.int64(entries[i] & _LOW)
+    return order

@@ -17,6 +17,7 @@ from ops._cuda import cuda, cuda_kernel
 from ops._cuda_order import marked_indices
 from ops._device import DeviceMemory, memory_of
 from ops._kernel import kernel
+from ops._stable_sort import falling_order
 from ops.boxes_to_picture import to_picture
 from ops.letterbox import Placement
 from ops.nms import suppress, suppress_on_device
@@ -155,8 +156,7 @@ def _decode(  # type: ignore[no-untyped-def]
                 ):  # fmt: skip
                     scores[count], class_ids[count] = score, best
                     count += 1
-    order = np.argsort(-scores[:count], kind="mergesort")
-    kept = suppress(boxes, class_ids, order, iou_threshold, limit)
+    kept = suppress(boxes, class_ids, falling_order(scores[:count]), iou_threshold, limit)
     return boxes[kept], scores[kept], class_ids[kept]
 
 

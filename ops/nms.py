@@ -15,6 +15,7 @@ from ops._cuda import CudaKernel, cuda, cuda_kernel
 from ops._cuda_order import counting, first_after, first_from, marked_indices, stable_order
 from ops._device import DeviceMemory, Memory, memory_of
 from ops._kernel import kernel
+from ops._stable_sort import falling_order
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -31,22 +32,40 @@ def overlaps(boxes, i, j, threshold):  # type: ignore[no-untyped-def]
     return intersection > threshold * (area_i + area_j - intersection)
 
 
+# A candidate is compared with so many kept boxes at once, in vectors, before it is looked whether one of them has won.
+_BLOCK = 16
+
+
 @njit(nogil=True, cache=True)
 def suppress(boxes, class_ids, order, threshold, limit):  # type: ignore[no-untyped-def]
     """Walk the candidates in ``order`` and keep each that no kept box of its class overlaps; at most ``limit``."""
-    kept = np.empty(min(order.size, limit), np.int64)
+    room = min(order.size, limit)
+    kept = np.empty(room, np.int64)
+    lanes = (room + _BLOCK - 1) // _BLOCK * _BLOCK
+    # What is kept, side by side; no box overlaps what stands in the lanes that are still free.
+    left, top = np.full(lanes, np.float32(np.inf)), np.full(lanes, np.float32(np.inf))
+    right, bottom = np.full(lanes, np.float32(-np.inf)), np.full(lanes, np.float32(-np.inf))
+    areas, classes = np.zeros(lanes, np.float64), np.zeros(lanes, np.int64)
     count = 0
     for candidate in order:
         if count == limit:
             break
-        free = True
-        for k in range(count):
-            other = kept[k]
-            if class_ids[other] == class_ids[candidate] and overlaps(boxes, other, candidate, threshold):
-                free = False
-                break
-        if free:
+        x1, y1, x2, y2 = boxes[candidate, 0], boxes[candidate, 1], boxes[candidate, 2], boxes[candidate, 3]
+        class_id, area = class_ids[candidate], np.float64(x2 - x1) * np.float64(y2 - y1)
+        start, lost = 0, False
+        while start < count and not lost:
+            for lane in range(_BLOCK):
+                k = start + lane
+                width = lower_of(right[k], x2) - higher_of(left[k], x1)
+                height = lower_of(bottom[k], y2) - higher_of(top[k], y1)
+                shared = np.float64(width) * np.float64(height)  # as in `overlaps`
+                above = shared > threshold * (areas[k] + area - shared)
+                lost |= above & (width > 0) & (height > 0) & (classes[k] == class_id)
+            start += _BLOCK
+        if not lost:
             kept[count] = candidate
+            left[count], top[count], right[count], bottom[count] = x1, y1, x2, y2
+            areas[count], classes[count] = area, class_id
             count += 1
     return kept[:count]
 
@@ -56,8 +75,7 @@ def suppress(boxes, class_ids, order, threshold, limit):  # type: ignore[no-unty
     " Array(int64, 1, 'C', readonly=True), float64)"
 )
 def _nms(boxes, scores, class_ids, threshold):  # type: ignore[no-untyped-def]
-    order = np.argsort(-scores, kind="mergesort")  # stable: equal scores keep the lower index first
-    return suppress(boxes, class_ids, order, threshold, scores.size)
+    return suppress(boxes, class_ids, falling_order(scores), threshold, scores.size)
 
 
 # The bits of a mask row are held in words of so many boxes; and so many words of memory at once, 64 MiB.

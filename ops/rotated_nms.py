@@ -14,6 +14,7 @@ from ops._cuda import cuda, cuda_kernel
 from ops._device import memory_of
 from ops._kernel import kernel
 from ops._rotated import CORNERS, both_areas, shared_area
+from ops._stable_sort import falling_order
 from ops.nms import WORD, suppress_on_device
 from ops.rotated_box_iou import shapes_of, shapes_on_device
 
@@ -33,7 +34,7 @@ def _overlap(a, b, threshold, points):  # type: ignore[no-untyped-def]
     " Array(int64, 1, 'C', readonly=True), float64)"
 )
 def _nms(boxes, scores, class_ids, threshold):  # type: ignore[no-untyped-def]
-    order = np.argsort(-scores, kind="mergesort")  # stable: equal scores keep the lower index first
+    order = falling_order(scores)
     shapes, points = shapes_of(boxes), np.empty((4, CORNERS), np.float64)
     kept = np.empty(order.size, np.int64)
     count = 0

@@ -14,6 +14,7 @@ from ops._cuda import cuda, cuda_kernel
 from ops._cuda_order import CHOOSERS, counting, marked_indices, next_of, stable_order
 from ops._device import DeviceMemory, memory_of
 from ops._kernel import kernel
+from ops._stable_sort import falling_order
 from ops.box_iou import wide_iou_of
 from ops.nms import classes_on_device
 
@@ -78,7 +79,7 @@ def _soft_nms(boxes, scores, class_ids, method, threshold, sigma, least):  # typ
         if stop == scores.size or class_ids[by_class[stop]] != class_ids[by_class[start]]:
             _soften(boxes, by_class[start:stop], scores, method, threshold, sigma, least, final)
             start = stop
-    order = np.argsort(-final, kind="mergesort")  # stable: equal scores keep the lower index first
+    order = falling_order(final)
     kept = order[: np.sum(final != _GONE)]
     return kept, final[kept]
 

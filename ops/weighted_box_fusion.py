@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ops._check import host_array, same_length, unit_interval
 from ops._kernel import kernel
+from ops._stable_sort import falling_order
 from ops.box_iou import wide_iou_of
 
 
@@ -35,7 +36,7 @@ def _fuse(boxes, scores, class_ids, threshold, models):  # type: ignore[no-untyp
     weights, members = np.zeros(scores.size, np.float64), np.zeros(scores.size, np.int64)
     sums, fused = np.zeros((scores.size, 4), np.float64), np.empty((scores.size, 4), np.float32)
     fused_ids = np.empty(scores.size, np.int64)
-    for i in np.argsort(-scores, kind="mergesort"):
+    for i in falling_order(scores):
         c = _best_cluster(boxes[i], class_ids[i], fused, fused_ids, count, threshold)
         if c < 0:
             c = count
@@ -50,7 +51,7 @@ def _fuse(boxes, scores, class_ids, threshold, models):  # type: ignore[no-untyp
     fused_scores = np.empty(count, np.float32)
     for c in range(count):
         fused_scores[c] = weights[c] / members[c] * (min(members[c], models) / models)
-    order = np.argsort(-fused_scores, kind="mergesort")
+    order = falling_order(fused_scores)
     return fused[order], fused_scores[order], fused_ids[order]
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from ops._coco_rank import rank
+from ops._stable_sort import falling_order
 
 
 def order(scores: np.ndarray) -> np.ndarray:
@@ -48,3 +49,24 @@ def test_long_lists(size: int, kind: str) -> None:
         "mixed": rng.choice([np.nan, -np.inf, np.inf, -0.0, 0.0, 1.0, -1.0, 5e-324], size),
     }[kind]
     np.testing.assert_array_equal(order(scores.copy()), stable(scores))
+
+
+@settings(deadline=None)
+@given(arrays.arrays(np.float32, st.integers(0, 30), elements=st.floats(width=32, allow_nan=True)))
+def test_any_float32_scores(scores: np.ndarray) -> None:
+    np.testing.assert_array_equal(falling_order(scores), stable(scores))
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 4097])
+@pytest.mark.parametrize("kind", ["random", "few values", "sorted", "rising", "neighbours", "mixed"])
+def test_many_float32_scores(size: int, kind: str) -> None:
+    rng = np.random.default_rng(size)
+    scores = {
+        "random": rng.normal(0, 1, size),
+        "few values": rng.integers(0, 4, size) / 4,
+        "sorted": np.sort(rng.random(size))[::-1],
+        "rising": np.sort(rng.random(size)),
+        "neighbours": 0.5 + rng.integers(0, 7, size) * 2.0**-24,
+        "mixed": rng.choice([np.nan, -np.nan, -np.inf, np.inf, -0.0, 0.0, 1.0, -1.0, 1e-45], size),
+    }[kind].astype(np.float32)
+    np.testing.assert_array_equal(falling_order(scores), stable(scores))
