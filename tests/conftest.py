@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,21 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from quick_runs import TASKS, write_config
 from tiny_bundle import make_tiny_bundle
+
+
+@cache
+def threads_of_torch() -> int:
+    """What torch takes by itself: asked in a new process, as files of this one may have set it on import."""
+    code = "import torch; print(torch.get_num_threads())"
+    return int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_found() -> Iterator[None]:
+    """A thread count left behind changes the weights that a later test trains: the test that sees one left fails."""
+    yield
+    if torch := sys.modules.get("torch"):
+        assert torch.get_num_threads() == threads_of_torch()
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,6 @@ import ops
 from ops import Placement
 from ops.argmax_resize import _parallel, _serial
 
-torch.set_num_threads(1)
-
 
 def noise(shape: tuple[int, int, int], seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
