@@ -1,11 +1,13 @@
 """Takes a picture's bytes out of a request: counted as they arrive, bounded one by one and all together.
 
-Reading runs on the event loop and only appends; taking a form apart is work and belongs in the pool.
+Reading runs on the event loop and only appends; inflating runs in a thread, and taking a form apart is work for the
+pool.
 """
 
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -38,11 +40,12 @@ class BodyBudget:
         self.held = 0
 
     async def read(self, request: Request) -> bytearray:
-        """Return the body and count it until `release`.
+        """Return the body, inflated where its Content-Encoding says so, and count it until `release`.
 
-        Raises `RequestError`: 400 client gone, 408 too slow, 413 too long, 429 no memory left for it.
+        Raises `RequestError`: 400 client gone or body damaged, 408 too slow, 413 too long as it came or inflated,
+        415 unknown Content-Encoding, 429 no memory left for it.
         """
-        _require_plain_encoding(request)
+        encoding = content_encoding(request)
         self._require_announced_length(request)
         body = bytearray()
         try:
@@ -56,7 +59,7 @@ class BodyBudget:
                 case ClientDisconnect():
                     raise RequestError(400, "the connection ended before the whole body had arrived") from error
             raise
-        return body
+        return await self._inflated(body, encoding) if encoding else body
 
     def release(self, body: bytearray) -> None:
         """Give back what `read` counted; the caller drops the body."""
@@ -66,10 +69,26 @@ class BodyBudget:
         async for chunk in request.stream():
             if len(body) + len(chunk) > self.max_body_bytes:
                 raise self._too_long()
-            if self.held + len(chunk) > self.max_held_bytes:
-                raise RequestError(429, "the service holds too many uploads now; try again", {"Retry-After": "1"})
-            self.held += len(chunk)
+            self._hold(len(chunk))
             body += chunk
+
+    async def _inflated(self, body: bytearray, encoding: str) -> bytearray:
+        """The plain body in place of the compressed one; while it is made, the longest that it may be is counted."""
+        try:
+            self._hold(self.max_body_bytes)
+            try:
+                plain = await asyncio.to_thread(inflate, body, encoding, self.max_body_bytes)
+            finally:
+                self.held -= self.max_body_bytes
+        finally:
+            self.release(body)
+        self.held += len(plain)
+        return plain
+
+    def _hold(self, count: int) -> None:
+        if self.held + count > self.max_held_bytes:
+            raise RequestError(429, "the service holds too many uploads now; try again", {"Retry-After": "1"})
+        self.held += count
 
     def _require_announced_length(self, request: Request) -> None:
         announced = request.headers.get("content-length", "")
@@ -78,6 +97,44 @@ class BodyBudget:
 
     def _too_long(self) -> RequestError:
         return RequestError(413, f"the body is longer than the {_mebibytes(self.max_body_bytes)} this service accepts")
+
+
+# zlib's window bits for each coding of RFC 9110, section 8.4.1.
+_WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+
+
+def content_encoding(request: Request) -> str:
+    """The coding that the body is in, "" for none; `RequestError` 415 for one that `inflate` does not know."""
+    encoding = ", ".join(request.headers.getlist("content-encoding")).strip().lower()
+    if encoding in ("", "identity"):
+        return ""
+    if encoding not in _WINDOW_BITS:
+        raise RequestError(
+            415, f"Content-Encoding {encoding!r} is not supported; send the body as it is, or as gzip or deflate"
+        )
+    return encoding
+
+
+def inflate(data: bytes | bytearray, encoding: str, max_bytes: int) -> bytearray:
+    """``data``, compressed as "gzip" or "deflate" (a zlib stream), as plain bytes, never more than ``max_bytes``.
+
+    Raises `RequestError`: 413 beyond ``max_bytes``, which are all that is ever inflated; 400 for a damaged, cut or
+    continued stream. A second member of a gzip is refused: a body of a million empty ones would be a long job.
+    """
+    stream = zlib.decompressobj(_WINDOW_BITS[encoding])
+    try:
+        plain = stream.decompress(data, max_bytes + 1)
+    except zlib.error as error:
+        raise RequestError(
+            400, f"the body is not {encoding}, as its Content-Encoding says, or it is damaged"
+        ) from error
+    if len(plain) > max_bytes:
+        raise RequestError(413, f"the body, inflated, is longer than the {_mebibytes(max_bytes)} this service accepts")
+    if not stream.eof:
+        raise RequestError(400, f"the body is cut off: its {encoding} stream has no end")
+    if stream.unused_data:
+        raise RequestError(400, f"the body goes on after the end of its {encoding} stream; send one stream")
+    return bytearray(plain)
 
 
 # curl --data-binary and Python's urllib call every body a form unless they are told otherwise.
@@ -190,12 +247,6 @@ class _Collector:
 
     def _end(self) -> None:
         self.complete = True
-
-
-def _require_plain_encoding(request: Request) -> None:
-    encoding = request.headers.get("content-encoding", "identity").lower()
-    if encoding != "identity":
-        raise RequestError(415, f"Content-Encoding {encoding!r} is not supported; send the picture's bytes as they are")
 
 
 def _mebibytes(count: int) -> str:

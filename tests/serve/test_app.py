@@ -136,7 +136,9 @@ REFUSED = [
     ({"content": b"x", "headers": {"Content-Type": "text/plain"}}, 415, "Content-Type 'text/plain' is not a picture"),
     ({"json": {"image": "…"}}, 415, "Content-Type 'application/json' is not a picture"),
     ({"data": {"file": "x"}}, 400, "upload: is not a picture"),  # a true form of this kind holds no picture
-    ({"content": b"x", "headers": {"Content-Encoding": "gzip"}}, 415, "Content-Encoding 'gzip' is not supported"),
+    ({"content": b"x", "headers": {"Content-Encoding": "br"}}, 415, "Content-Encoding 'br' is not supported"),
+    ({"content": b"x", "headers": {"Content-Encoding": "gzip, gzip"}}, 415, "'gzip, gzip' is not supported"),
+    ({"content": b"hello", "headers": {"Content-Encoding": "gzip"}}, 400, "the body is not gzip"),
     ({"files": {"image": flat_png(WARM)}}, 400, "has a field 'image'; the picture goes in the field 'file'"),
     (
         {"files": [("file", flat_png(WARM)), ("file", flat_png(WARM))]},

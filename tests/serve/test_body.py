@@ -6,13 +6,16 @@ import contextlib
 import email.generator
 import email.mime.application
 import email.mime.multipart
+import gzip
 import io
+import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from peak_memory import rises_less_than
 
-from serve.body import unpack
+from serve.body import inflate, unpack
 from serve.errors import RequestError
 
 BOUNDARY = "------------------------d74496d66958873e"
@@ -115,3 +118,34 @@ def test_noise_in_a_form_is_read_or_refused_never_more(noise: bytes, position: i
     body[position : position + len(noise)] = noise
     with contextlib.suppress(RequestError):
         unpack(body, FORM)
+
+
+ZEROS = 100 * 10**6
+BOMB = gzip.compress(bytes(ZEROS), 9)
+
+
+@pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+@pytest.mark.parametrize("plain", [b"", b"x", bytes(range(256)) * 400])
+def test_a_compressed_body_is_inflated(encoding: str, compress: object, plain: bytes) -> None:
+    assert inflate(compress(plain), encoding, len(plain)) == plain  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding", "status", "sentence"),
+    [
+        (BOMB, "gzip", 413, "the body, inflated, is longer than the 1 MiB this service accepts"),
+        (gzip.compress(bytes(2**20 + 1)), "gzip", 413, "longer than the 1 MiB"),
+        (b"hello", "gzip", 400, "the body is not gzip, as its Content-Encoding says, or it is damaged"),
+        (gzip.compress(b"hello"), "deflate", 400, "the body is not deflate"),
+        (gzip.compress(b"hello")[:-9] + bytes(9), "gzip", 400, "is damaged"),  # the checksum
+        (gzip.compress(b"hello")[:-1], "gzip", 400, "the body is cut off: its gzip stream has no end"),
+        (b"", "gzip", 400, "cut off"),
+        (gzip.compress(b"") * 2, "gzip", 400, "the body goes on after the end of its gzip stream"),
+        (zlib.compress(b"hello") + b"x", "deflate", 400, "the body goes on"),
+    ],
+)
+def test_a_compressed_body_that_is_refused(data: bytes, encoding: str, status: int, sentence: str) -> None:
+    assert len(BOMB) < 98_000  # a thousandth of what it holds
+    with rises_less_than(5), pytest.raises(RequestError) as refused:
+        inflate(data, encoding, 2**20)
+    assert (refused.value.status, sentence in refused.value.sentence) == (status, True)
