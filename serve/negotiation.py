@@ -19,14 +19,19 @@ def choose_answer(accept: str | None, offered: tuple[str, ...] = DRAWN) -> str:
     """
     if accept is None or not accept.strip():
         return JSON
-    ranges = [_parse(item) for item in accept.split(",") if item.strip()]
+    ranges = weights(accept, "Accept")
     best = max(offered, key=lambda offer: _weight(offer, ranges))
     if _weight(best, ranges) <= 0:
         raise RequestError(406, f"Accept {accept!r} cannot be served; this request is answered as {', '.join(offered)}")
     return best
 
 
-def _parse(item: str) -> tuple[str, float]:
+def weights(text: str, header: str) -> list[tuple[str, float]]:
+    """What ``header`` lists as ``text``, in lower case, each with its weight; `RequestError` 400 for a bad weight."""
+    return [_parse(item, header) for item in text.split(",") if item.strip()]
+
+
+def _parse(item: str, header: str) -> tuple[str, float]:
     kind, *parameters = [part.strip().lower() for part in item.split(";")]
     weight = next((part[2:].strip() for part in parameters if part.startswith("q=")), "1")
     try:
@@ -34,7 +39,7 @@ def _parse(item: str) -> tuple[str, float]:
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:
-        raise RequestError(400, f"the Accept header has the weight {weight!r}; expected a number from 0 to 1")
+        raise RequestError(400, f"the {header} header has the weight {weight!r}; expected a number from 0 to 1")
     return kind, value
 
 
@@ -42,7 +47,7 @@ def _weight(offer: str, ranges: list[tuple[str, float]]) -> float:
     """Weight of the most specific range that covers ``offer``; 0 where none does."""
     group = offer.partition("/")[0] + "/*"
     for pattern in (offer, group, "*/*"):
-        weights = [weight for kind, weight in ranges if kind == pattern]
-        if weights:
-            return max(weights)
+        given = [weight for kind, weight in ranges if kind == pattern]
+        if given:
+            return max(given)
     return 0.0
