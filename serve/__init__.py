@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from serve.app import create_app as create_app
     from serve.inprocess import InProcessClient as InProcessClient
     from serve.server import run as run
+    from serve.settings import Settings as Settings
 
 _HOMES = {
     "create_app": "serve.app",
     "InProcessClient": "serve.inprocess",
     "run": "serve.server",
+    "Settings": "serve.settings",
 }
-__all__ = ["InProcessClient", "create_app", "run"]
+__all__ = ["InProcessClient", "Settings", "create_app", "run"]
 
 
 def __getattr__(name: str) -> object:

@@ -144,6 +144,7 @@ _MEANING = {
     422: "A query parameter is unknown, out of range, or nothing that this bundle can do",
     429: "Busy: come back after the seconds in Retry-After",
     500: "A fault of the service; the log has it under the answer's X-Request-Id",
+    504: "The deadline of the request passed before an answer was there",
     503: "Starting, draining or unfit; the error says which",
 }
 _BINARY = {"type": "string", "format": "binary"}
@@ -189,7 +190,7 @@ class TaskAnswers:
             "headers": _TIMING,
             "content": shown,
         }
-        return {200: answered, **errors(400, 406, 408, 413, 415, 422, 429, 500, 503)}
+        return {200: answered, **errors(400, 406, 408, 413, 415, 422, 429, 500, 503, 504)}
 
 
 TASKS = {

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,15 @@ class BodyBudget:
         self.max_held_bytes = max_held_bytes
         self.seconds = seconds
         self.held = 0
+
+    @asynccontextmanager
+    async def of(self, request: Request) -> AsyncIterator[bytearray]:
+        """`read` the body, and `release` it when the context ends."""
+        body = await self.read(request)
+        try:
+            yield body
+        finally:
+            self.release(body)
 
     async def read(self, request: Request) -> bytearray:
         """Return the body, inflated where its Content-Encoding says so, and count it until `release`.

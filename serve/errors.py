@@ -9,12 +9,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from serve.options import PredictQuery
 from toolkit.errors import PictureError, PictureTooLarge
 
 
 class RequestError(Exception):
-    """A request that is not served: `status` is 4xx or 503, `sentence` says what to do."""
+    """A request that is not served: `status` is 4xx, 503 or 504, `sentence` says what to do."""
 
     def __init__(self, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(sentence)
@@ -23,7 +22,7 @@ class RequestError(Exception):
         self.headers = dict(headers or {})
 
 
-def as_request_error(request: Request, error: Exception, query: PredictQuery) -> RequestError:
+def as_request_error(request: Request, error: Exception) -> RequestError:
     """Say an expected exception as a `RequestError`; one of any other class is raised again."""
     match error:
         case RequestError():
@@ -34,7 +33,7 @@ def as_request_error(request: Request, error: Exception, query: PredictQuery) ->
             return RequestError(400, str(error))
         case RequestValidationError():
             first = error.errors()[0]
-            return RequestError(422, query.sentence(str(first["loc"][-1]), first["input"]))
+            return RequestError(422, f"{'.'.join(str(each) for each in first['loc'])}: {first['msg']}")
         case HTTPException():
             return RequestError(error.status_code, _http_sentence(request, error), error.headers)
     raise error

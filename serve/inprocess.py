@@ -90,7 +90,9 @@ class InProcessClient:
         bodies = [{"type": "http.request", "body": data, "more_body": False}]
 
         async def receive() -> Any:
-            return bodies.pop() if bodies else {"type": "http.disconnect"}
+            if not bodies:
+                await asyncio.Event().wait()  # this client never leaves before it is answered
+            return bodies.pop()
 
         async def send(message: Any) -> None:
             messages.append(message)

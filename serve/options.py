@@ -5,12 +5,13 @@ One table for each; which of them a service takes follows from its bundle.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from serve.errors import RequestError
 from toolkit.bundle_spec import BundleSpec, Postprocessing
 from toolkit.errors import suggest
 
@@ -72,7 +73,7 @@ class PredictOptions:
 
 
 class PredictQuery:
-    """The query parameters that the service over one bundle takes; ``model`` is their form for FastAPI."""
+    """The query parameters that the service over one bundle takes."""
 
     def __init__(self, spec: BundleSpec) -> None:
         self._overrides = _overrides(type(spec.postprocessing))
@@ -80,14 +81,28 @@ class PredictQuery:
         fields: dict[str, Any] = {
             name: (each.kind, Field(each.default, description=each.meaning)) for name, each in self._parameters.items()
         }
-        self.model: type[BaseModel] = create_model("PredictQuery", __config__=ConfigDict(extra="forbid"), **fields)
+        self._model: type[BaseModel] = create_model("PredictQuery", __config__=ConfigDict(extra="forbid"), **fields)
 
-    def options(self, given: BaseModel) -> PredictOptions:
-        """Take apart what came as an instance of ``model``."""
-        values = dict(given)
+    def read(self, items: Sequence[tuple[str, str]]) -> PredictOptions:
+        """The options that stand in a query, given as names and values; `RequestError` 422 for one that is wrong."""
+        if sentence := _repeated(name for name, _ in items):
+            raise RequestError(422, sentence)
+        try:
+            values = dict(self._model.model_validate(dict(items)))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise RequestError(422, self._sentence(str(first["loc"][0]), first["input"])) from error
         return PredictOptions({name: values.pop(name) for name in self._overrides}, **values)
 
-    def sentence(self, name: str, value: object) -> str:
+    def parameters(self) -> list[dict[str, Any]]:
+        """The ``parameters`` of an operation in the OpenAPI document."""
+        schemas = self._model.model_json_schema()["properties"]
+        return [
+            {"name": name, "in": "query", "required": False, "description": each.meaning, "schema": schemas[name]}
+            for name, each in self._parameters.items()
+        ]
+
+    def _sentence(self, name: str, value: object) -> str:
         """Say what is wrong with the query parameter ``name`` that came with ``value``."""
         known = self._parameters
         if name not in known:
@@ -105,7 +120,7 @@ def _overrides(kind: type[Postprocessing]) -> dict[str, Parameter]:
     return parameters
 
 
-def repeated_sentence(names: Iterable[str]) -> str | None:
+def _repeated(names: Iterable[str]) -> str | None:
     """Say which query parameter stands twice, if any: taking either would be a guess."""
     seen: set[str] = set()
     for name in names:

@@ -43,6 +43,11 @@ class BoundedPool:
         """Calls that run or wait now."""
         return self._inside
 
+    @property
+    def room(self) -> int:
+        """How many more calls would be taken now."""
+        return self.workers + self.waiting - self._inside
+
     def require_room(self) -> None:
         """Raise `PoolFullError` when a call made now would be refused."""
         if self._inside >= self.workers + self.waiting:

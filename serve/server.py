@@ -16,10 +16,10 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from serve.app import BODY_SECONDS, MAX_BODY_BYTES, WAITING, create_app, default_workers
+from serve.app import create_app
 from serve.service import Service
+from serve.settings import Settings
 from toolkit.errors import UserError
-from toolkit.images import MAX_PIXELS
 from toolkit.inference import load
 from toolkit.inference.engine import usable_cores
 
@@ -40,11 +40,7 @@ def run(
     port: int = 8000,
     *,
     device: str = "auto",
-    workers: int | None = None,
-    waiting: int = WAITING,
-    max_body_bytes: int = MAX_BODY_BYTES,
-    max_pixels: int = MAX_PIXELS,
-    body_seconds: float = BODY_SECONDS,
+    settings: Settings | None = None,
     drain_seconds: float = 30.0,
     announce: Callable[[str], None] = _say,
 ) -> None:
@@ -53,20 +49,12 @@ def run(
     ``announce`` is given one line once pictures are taken; port 0 takes a free one. On a signal the service says that
     it is not ready, takes no more pictures, answers those inside for at most ``drain_seconds``, and ends. Raises
     UserError for a port that cannot be had, a bundle that cannot be loaded, or one whose golden check fails here.
-    The other values are `create_app`'s.
     """
-    workers = workers or default_workers()
+    settings = settings or Settings()
     with _listen(host, port) as listener:
         # Runs share the cores; a thread that spins while it waits would take them from the decoding of others.
-        model = load(bundle, device, threads=max(1, usable_cores() // workers), allow_spinning=False)
-        app = create_app(
-            model,
-            workers=workers,
-            waiting=waiting,
-            max_body_bytes=max_body_bytes,
-            max_pixels=max_pixels,
-            body_seconds=body_seconds,
-        )
+        model = load(bundle, device, threads=max(1, usable_cores() // settings.runs), allow_spinning=False)
+        app = create_app(model, settings)
         url = _url(host, listener.getsockname()[1])
         sentence = f"serving {model.name} {model.spec.version} from {bundle} at {url} (drop a picture on that page)"
         _log_to_stderr()

@@ -1,23 +1,24 @@
-"""What stands behind the routes: one model, the pool it runs in, and whether it may be asked now."""
+"""What stands behind the routes: the models, the threads they run in, and whether they may be asked now."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from starlette.requests import Request
 
-from serve.body import BodyBudget, unpack
+from serve.body import BodyBudget
+from serve.caller import Caller
 from serve.errors import RequestError
-from serve.negotiation import JSON
-from serve.options import PredictOptions
-from serve.pool import BoundedPool, PoolFullError
-from serve.rendering import render
-from toolkit.errors import UserError
+from serve.observer import Observer
+from serve.pool import BoundedPool
+from serve.served import Served
+from serve.settings import Settings
+from toolkit.errors import UserError, suggest
 from toolkit.inference import Model, check_golden
 
 log = logging.getLogger("serve")
@@ -28,32 +29,47 @@ _STARTING = "the start-up check is still running"
 _SHOWN_FAULTS = 3
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A finished answer: nothing is left to compute for the event loop."""
-
-    content: bytes
-    media_type: str
-    timing: Mapping[str, float]
-
-
 class Service:
-    """The model, its pool and its state. All methods are called on the event loop; only `_predict` runs elsewhere."""
+    """The model, its threads and its state. All methods are called on the event loop."""
 
-    def __init__(self, model: Model, pool: BoundedPool, bodies: BodyBudget, max_pixels: int) -> None:
-        self.model = model
-        self.pool = pool
-        self.bodies = bodies
-        self.max_pixels = max_pixels
+    def __init__(self, model: Model, settings: Settings, observer: Observer | None = None) -> None:
+        self.settings = settings
+        self.observer = observer or Observer()
+        self.pool = BoundedPool(settings.runs, settings.waiting)
+        self.bodies = BodyBudget(settings.max_body_bytes, settings.held_bytes, settings.body_seconds)
+        self.default = Served(model, self.pool, settings.max_pixels, self.observer)
         self.why_not_ready = _STARTING
         self.failed = False
         self.checked = asyncio.Event()
         self.active = 0
 
     @property
+    def model(self) -> Model:
+        """The model that is asked where a request names none."""
+        return self.default.model
+
+    @property
     def ready(self) -> bool:
         """Whether pictures are taken."""
         return not self.why_not_ready
+
+    def find(self, name: str | None = None, version: str | None = None) -> Served:
+        """The model of that name and version, by look-up only; `RequestError` 404 for one that is not served."""
+        served = self.default
+        if name not in (None, served.model.name):
+            known = [served.model.name]
+            raise RequestError(
+                404, f"no model {name!r} is served here{suggest(name, known)}; served: {', '.join(known)}"
+            )
+        if version not in (None, served.model.spec.version):
+            raise RequestError(
+                404, f"model {served.model.name} is served in version {served.model.spec.version}, not {version!r}"
+            )
+        return served
+
+    def caller(self, request: Request) -> Caller:
+        """Who waits behind ``request``, and until when."""
+        return Caller.of(request, self.settings.timeout_seconds)
 
     async def check(self) -> None:
         """Warm the model and ask it the bundle's golden pictures; only then is the service ready."""
@@ -81,42 +97,20 @@ class Service:
         if self.why_not_ready:
             raise RequestError(503, self.why_not_ready, {} if self.failed else _RETRY)
 
-    def require_evidence(self, options: PredictOptions) -> None:
-        """Raise `RequestError` 422 where a heat map is asked for and the bundle cannot draw one."""
-        try:
-            self.model.task.wanted(self.model.spec, options.explain)
-        except UserError as error:
-            raise RequestError(422, f"query parameter {error}") from error
-
-    def require_room(self) -> None:
-        """Raise `RequestError` 429 while no more pictures fit."""
-        try:
-            self.pool.require_room()
-        except PoolFullError as full:
-            raise _busy(full) from full
-
     @contextmanager
-    def admitted(self) -> Iterator[None]:
-        """Count a request that has been let in, from its first byte to its answer: draining waits for it."""
+    def admitted(self, name: str | None = None, version: str | None = None) -> Iterator[Served]:
+        """Let a request in, from its first byte to its answer, and give the model that it asks; draining waits for it.
+
+        Raises `RequestError` before anything is read: 503 not ready, 404 no such model, 429 no room.
+        """
+        self.require_ready()
+        served = self.find(name, version)
+        served.require_room()
         self.active += 1
         try:
-            yield
+            yield served
         finally:
             self.active -= 1
-
-    async def predict(self, body: bytearray, content_type: str, media_type: str, options: PredictOptions) -> Answer:
-        """Turn a body into an answer, in the pool."""
-        try:
-            return await self.pool.run(partial(self._predict, body, content_type, media_type, options))
-        except PoolFullError as full:
-            raise _busy(full) from full
-
-    def _predict(self, body: bytearray, content_type: str, media_type: str, options: PredictOptions) -> Answer:
-        upload = unpack(body, content_type)
-        picture = self.model.decode(upload.data, name=upload.name, max_pixels=self.max_pixels)
-        explain = options.explain and media_type != JSON  # a heat map is there to be drawn
-        result = self.model.run_batch([picture], explain=explain, **options.overrides)[0]
-        return Answer(render(result, media_type, options), media_type, result.timing)
 
 
 def _first_answers(model: Model) -> list[str]:
@@ -125,7 +119,3 @@ def _first_answers(model: Model) -> list[str]:
     height, width = model.spec.preprocessing.input_size
     model.run_batch([np.full((height, width, 3), 127, np.uint8)])[0].to_dict()
     return check_golden(model)
-
-
-def _busy(full: PoolFullError) -> RequestError:
-    return RequestError(429, "the service is busy; try again later", {"Retry-After": str(full.retry_after)})

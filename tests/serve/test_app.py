@@ -19,7 +19,7 @@ from live_service import GatedModel, live, wait_for
 from PIL import Image
 from tiny_bundle import BOX, SIDE, expected_score, flat_png, make_tiny_bundle
 
-from serve import create_app
+from serve import Settings, create_app
 from toolkit.bundle import Bundle
 from toolkit.bundle_spec import DetectionPostprocessing
 from toolkit.inference import Model, load
@@ -34,7 +34,7 @@ def model(tiny_bundle: Path) -> Model:
 
 @pytest.fixture(scope="module")
 def client(model: Model) -> Iterator[httpx.Client]:
-    with live(create_app(model, max_body_bytes=2**20)) as client:
+    with live(create_app(model, Settings(max_body_bytes=2**20))) as client:
         yield client
 
 

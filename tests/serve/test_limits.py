@@ -19,7 +19,7 @@ from live_service import GatedModel, live, wait_for
 from peak_memory import rises_less_than
 from tiny_bundle import COLD, MAKERS, WARM, flat_png
 
-from serve import create_app
+from serve import Settings, create_app
 from toolkit.inference import load
 
 PICTURE = flat_png((200, 60, 40))
@@ -27,7 +27,7 @@ PICTURE = flat_png((200, 60, 40))
 
 def test_beyond_its_bound_it_refuses_and_health_still_answers(tiny_bundle: Path) -> None:
     model = GatedModel(tiny_bundle)
-    app = create_app(model, workers=2, waiting=3)
+    app = create_app(model, Settings(workers=2, waiting=3))
     with live(app) as client, ThreadPoolExecutor(5) as threads:
         model.gate.clear()
         accepted = [threads.submit(client.post, "/predict", content=PICTURE) for _ in range(5)]
@@ -64,7 +64,7 @@ def test_many_clients_at_once_all_get_their_own_answer(task: str, tmp_path: Path
     """Four threads share one model: colours decide the label, so a mixed-up buffer would show."""
     colours = [(WARM, "warm"), (COLD, "cold")]
     model = load(MAKERS[task](tmp_path / "b"), "cpu", threads=1)
-    with live(create_app(model, workers=4, waiting=200)) as client:
+    with live(create_app(model, Settings(workers=4, waiting=200))) as client:
 
         def ask(index: int) -> bool:
             colour, label = colours[index % 2]
@@ -81,7 +81,8 @@ def test_many_clients_at_once_all_get_their_own_answer(task: str, tmp_path: Path
 @pytest.fixture(scope="module")
 def small(tiny_bundle: Path) -> Iterator[httpx.Client]:
     """A service that takes little and waits shortly."""
-    app = create_app(load(tiny_bundle, "cpu", threads=1), max_body_bytes=100_000, body_seconds=1.0, max_pixels=10_000)
+    settings = Settings(max_body_bytes=100_000, body_seconds=1.0, max_pixels=10_000)
+    app = create_app(load(tiny_bundle, "cpu", threads=1), settings)
     with live(app) as client:
         yield client
         assert app.state.service.bodies.held == 0
@@ -167,7 +168,7 @@ def test_too_many_pixels_are_refused_by_the_header(small: httpx.Client) -> None:
 
 
 def test_all_bodies_together_are_bounded(tiny_bundle: Path) -> None:
-    app = create_app(load(tiny_bundle, "cpu", threads=1), max_body_bytes=50_000, max_held_bytes=80_000)
+    app = create_app(load(tiny_bundle, "cpu", threads=1), Settings(max_body_bytes=50_000, max_held_bytes=80_000))
     with live(app) as client:
         with connect(client) as first:
             first.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\n" + bytes(49_000))
@@ -182,7 +183,7 @@ def test_all_bodies_together_are_bounded(tiny_bundle: Path) -> None:
 
 def test_the_event_loop_turns_while_a_large_picture_is_decoded(tiny_bundle: Path) -> None:
     large = flat_png((200, 60, 40), (5000, 6000))
-    with live(create_app(load(tiny_bundle, "cpu", threads=1), workers=1)) as client:
+    with live(create_app(load(tiny_bundle, "cpu", threads=1), Settings(workers=1))) as client:
         done = threading.Event()
 
         def predict() -> None:

@@ -37,7 +37,7 @@ def slow(self, batch, outputs):
     return run(self, batch, outputs)
 engine.Engine.run = slow
 import serve
-serve.run(sys.argv[1], port=0, workers=1, waiting=0, drain_seconds=float(sys.argv[2]))
+serve.run(sys.argv[1], port=0, settings=serve.Settings(workers=1, waiting=0), drain_seconds=float(sys.argv[2]))
 """
 
 

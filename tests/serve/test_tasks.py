@@ -189,7 +189,7 @@ def test_a_classifier_without_its_map_says_so_before_it_reads_the_picture(tmp_pa
         assert client.request("GET", "/metadata").json()["explain"] is False
         assert client.predict(PICTURE)["label"] == "red"
         reply = ask(client, "explain=true", "image/png", b"not even a picture")
-    sentence = "query parameter explain: the bundle tiny has no class activation map; export it again"
+    sentence = "explain: the bundle tiny has no class activation map; export it again"
     assert (reply.status, reply.json()) == (422, {"error": sentence})
 
 

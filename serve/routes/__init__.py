@@ -1,0 +1,16 @@
+"""The routes of the service, by dialect: each file has ``add(app, service)``, and is one line in `ROUTES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import FastAPI
+
+from serve.routes import descriptions, health, predict
+from serve.service import Service
+
+ROUTES: tuple[Callable[[FastAPI, Service], None], ...] = (
+    predict.add,
+    health.add,
+    descriptions.add,
+)

@@ -1,0 +1,64 @@
+"""The native dialect: one picture to ``POST /predict``, as its bytes or in a form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from fastapi import FastAPI, Request
+from starlette.responses import Response
+
+from serve.answers import PREDICT_BODY, TASKS
+from serve.body import check_media_type, unpack
+from serve.negotiation import DRAWN, JSON, MASK, choose_answer
+from serve.options import PredictOptions, PredictQuery
+from serve.rendering import render
+from serve.service import Service
+from toolkit.results import Result
+
+
+def add(app: FastAPI, service: Service) -> None:
+    """Add ``/predict``."""
+    query = PredictQuery(service.model.spec)
+    task = TASKS[service.model.spec.task]
+
+    async def predict(request: Request) -> Response:
+        # Everything that can be refused without the body is refused before it is read.
+        with service.admitted() as served:
+            caller = service.caller(request)
+            options = query.read(request.query_params.multi_items())
+            media_type = _media_type(request, options)
+            explain = options.explain and media_type != JSON  # a heat map is there to be drawn
+            served.check_options(options.explain, options.overrides)
+            check_media_type(request)
+            async with service.bodies.of(request) as body:
+                upload = partial(unpack, body, request.headers.get("content-type", ""))
+                finish = partial(_finish, media_type=media_type, options=options)
+                content, timing = await served.result(
+                    upload, caller, finish, explain=explain, options=options.overrides
+                )
+        return Response(content, media_type=media_type, headers=_headers(timing))
+
+    app.post(
+        "/predict",
+        response_model=None,
+        responses=task.responses(),
+        openapi_extra={**PREDICT_BODY, "parameters": query.parameters()},
+        summary=task.summary,
+        description=task.description,
+        tags=["prediction"],
+    )(predict)
+
+
+def _media_type(request: Request, options: PredictOptions) -> str:
+    offered = MASK if options.picture == "mask" else DRAWN
+    return choose_answer(", ".join(request.headers.getlist("accept")), offered)
+
+
+def _finish(result: Result, media_type: str, options: PredictOptions) -> tuple[bytes, Mapping[str, float]]:
+    return render(result, media_type, options), result.timing
+
+
+def _headers(timing: Mapping[str, float]) -> dict[str, str]:
+    stages = ", ".join(f"{stage};dur={spent:.3f}" for stage, spent in timing.items())
+    return {"Server-Timing": stages, "Vary": "Accept", "X-Content-Type-Options": "nosniff"}

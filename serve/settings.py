@@ -1,0 +1,49 @@
+"""The numbers of a service that an operator may choose, with their defaults. Nothing here acts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from toolkit.images import MAX_PIXELS
+from toolkit.inference.engine import usable_cores
+
+# More runs at once than this only share the same caches and memory; each gets several cores instead.
+MOST_WORKERS = 4
+
+
+def default_workers() -> int:
+    """Predictions that run at once, unless said otherwise: one a usable core, at most `MOST_WORKERS`."""
+    return min(MOST_WORKERS, usable_cores())
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a service takes and how much of it at once.
+
+    Attributes:
+        workers: predictions that run at once; None is `default_workers`.
+        waiting: pictures that may wait besides; what comes on top gets 429.
+        timeout_seconds: how long a request may take that does not say so in ``X-Request-Timeout-Ms``.
+        max_body_bytes: a longer body gets 413.
+        max_held_bytes: all bodies together; None is eight of the longest. What comes on top gets 429.
+        max_pixels: a picture with more gets 413.
+        body_seconds: a body that takes longer to arrive gets 408.
+    """
+
+    workers: int | None = None
+    waiting: int = 32
+    timeout_seconds: float = 30.0
+    max_body_bytes: int = 32 * 2**20
+    max_held_bytes: int | None = None
+    max_pixels: int = MAX_PIXELS
+    body_seconds: float = 60.0
+
+    @property
+    def runs(self) -> int:
+        """``workers`` as a number."""
+        return self.workers or default_workers()
+
+    @property
+    def held_bytes(self) -> int:
+        """``max_held_bytes`` as a number."""
+        return self.max_held_bytes or 8 * self.max_body_bytes
