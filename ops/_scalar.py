@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import linecache
 import re
+import sys
 from collections.abc import Callable
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
@@ -68,9 +69,13 @@ class Scalar:
 
     @functools.cached_property
     def digest(self) -> str | None:
-        """Tells this function from others, and from itself before an edit; None where that cannot be known."""
+        """Tells this function from others, and from itself before an edit; None where that cannot be known.
+
+        Nor of a module that cannot be imported (one run by a loader of plug-ins, say): numba imports it to read what
+        it kept.
+        """
         parts: list[str] = []
-        known = _describe(self.python, parts, set())
+        known = self.python.__module__ in sys.modules and _describe(self.python, parts, set())
         return hashlib.sha256("\n".join(parts).encode()).hexdigest() if known else None
 
 

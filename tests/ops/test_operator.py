@@ -255,6 +255,8 @@ def test_kernels_are_kept_on_disk_until_the_function_changes(tmp_path: Path) -> 
     assert run(CACHED) == "3.0 1"
     assert run(CACHED.replace("FACTOR = 2", "FACTOR = 5")) == "6.0 0"  # not in the function's own text
     assert run(CACHED.replace("+ 1", "+ 2")) == "4.0 0"
+    of_no_module = f"exec({CACHED!r}, {{'__name__': 'a_plug_in'}})"
+    assert [run(of_no_module), run(of_no_module)] == ["3.0 0"] * 2
 
 
 def opens(x):  # type: ignore[no-untyped-def]
