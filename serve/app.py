@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from serve.envelope import Envelope
 from serve.errors import EXPECTED, as_request_error, error_answer
+from serve.metrics import Metrics
 from serve.routes import ROUTES
 from serve.service import Service
 from serve.settings import Settings
@@ -27,7 +28,8 @@ def create_app(model: Model, settings: Settings | None = None) -> FastAPI:
     The bundle's golden pictures are checked when the application starts; until then, and if it fails,
     `/health/ready` and `/predict` answer 503.
     """
-    service = Service(model, settings or Settings())
+    metrics = Metrics()
+    service = Service(model, settings or Settings(), metrics)
     # The interactive pages of FastAPI load their scripts from a content network: none without the Internet.
     app = FastAPI(
         title=f"{model.name} {model.spec.task} service",
@@ -37,7 +39,8 @@ def create_app(model: Model, settings: Settings | None = None) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.service = service
-    app.add_middleware(Envelope)
+    app.state.metrics = metrics
+    app.add_middleware(Envelope, answered=metrics.answered)
     for expected in EXPECTED:
         app.add_exception_handler(expected, _answer_error)
     for add in ROUTES:

@@ -10,13 +10,16 @@ import asyncio
 import contextlib
 import logging
 import re
-import time
 import uuid
+from collections.abc import Callable
+from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.errors import error_answer
+from serve.exchange import Exchange
+from serve.logs import fields
 
 log = logging.getLogger("serve")
 
@@ -24,43 +27,51 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 # How much of the rest of a refused body is read and dropped, and for how long, before the connection is closed.
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 64 * 2**20
+_SHOWN_PATH = 200
 _UNLOGGED = ("/health/live", "/health/ready")
 
 
 class Envelope:
-    """ASGI middleware; the id is also at ``scope["state"]["request_id"]``."""
+    """ASGI middleware. The request is `serve.exchange.current` behind it; ``answered`` is told of each at its end."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, answered: Callable[[Exchange], None] | None = None) -> None:
         self.app = app
+        self._answered = answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send)
-        scope.setdefault("state", {})["request_id"] = exchange.request_id
+        headers = Headers(scope=scope)
+        exchange = Exchange(_request_id(headers), scope["method"], _plain_path(scope["path"]))
+        wire = _Wire(exchange, headers, receive, send)
         try:
-            await self.app(scope, exchange.receive, exchange.send)
+            await self.app(scope, wire.receive, wire.send)
         except Exception:
-            log.exception("request %s: %s %s failed", exchange.request_id, scope["method"], scope["path"])
+            log.exception(
+                "request %s: %s %s failed",
+                exchange.request_id,
+                exchange.method,
+                exchange.path,
+                extra=fields(**_told(exchange)),
+            )
             if exchange.status is not None:
                 raise  # too late to answer anything else: the server closes the connection
             sentence = f"the service failed on this request; its log has the reason under {exchange.request_id}"
-            await error_answer(500, sentence)(scope, exchange.receive, exchange.send)
+            await error_answer(500, sentence)(scope, wire.receive, wire.send)
         finally:
-            exchange.log()
+            exchange.dialect = _dialect(scope)
+            if self._answered is not None:
+                self._answered(exchange)
+            _log(exchange)
 
 
-class _Exchange:
-    """One request and its answer, seen from outside."""
+class _Wire:
+    """Stands between the application and the server: it puts the id on the answer, and drops what is still sent."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
-        self.request_id = _request_id(headers)
-        self.status: int | None = None
-        self._scope, self._receive, self._send = scope, receive, send
+    def __init__(self, exchange: Exchange, headers: Headers, receive: Receive, send: Send) -> None:
+        self._exchange, self._receive, self._send = exchange, receive, send
         self._body_comes = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
-        self._started = time.perf_counter()
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -70,10 +81,10 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self._exchange.status = message["status"]
             message = {**message, "headers": list(message["headers"])}  # the answer's own list may be shared
             headers = MutableHeaders(scope=message)
-            headers["X-Request-Id"] = self.request_id
+            headers["X-Request-Id"] = self._exchange.request_id
             if self._body_comes:
                 headers["Connection"] = "close"
         elif self._body_comes and not message.get("more_body", False):
@@ -89,15 +100,40 @@ class _Exchange:
                 while self._body_comes and dropped < _LINGER_BYTES:
                     dropped += len((await self.receive()).get("body", b""))
 
-    def log(self) -> None:
-        path = self._scope["path"]
-        if path not in _UNLOGGED:
-            spent = (time.perf_counter() - self._started) * 1000
-            status = self.status or "no answer"
-            log.info("request %s: %s %s -> %s in %.1f ms", self.request_id, self._scope["method"], path, status, spent)
-
 
 def _request_id(headers: Headers) -> str:
     """The client's own id where it is a plain word (it ends in our log and in a header), else a new one."""
     given = headers.get("x-request-id", "")
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _plain_path(path: str) -> str:
+    """The path as it may stand in a log line: no line breaks, no control characters, not endless."""
+    return quote(path[:_SHOWN_PATH], safe="/:@!$&'()*+,;=~")
+
+
+def _dialect(scope: Scope) -> str:
+    """What the route's author called its kind: few names, whatever paths are asked for."""
+    tags = getattr(scope.get("route"), "tags", None)
+    return str(tags[0]) if tags else "none"
+
+
+def _log(exchange: Exchange) -> None:
+    if exchange.path in _UNLOGGED:
+        return
+    spent = exchange.seconds * 1000
+    log.info(
+        "request %s: %s %s -> %s in %.1f ms",
+        exchange.request_id,
+        exchange.method,
+        exchange.path,
+        exchange.status or "no answer",
+        spent,
+        extra=fields(**_told(exchange), milliseconds=round(spent, 1)),
+    )
+
+
+def _told(exchange: Exchange) -> dict[str, object]:
+    names = ("request_id", "method", "path", "status", "dialect", "model", "key")
+    told = {name: getattr(exchange, name) for name in names}
+    return {name: value for name, value in told.items() if value not in ("", None)}

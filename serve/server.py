@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import signal
 import socket
 import threading
@@ -17,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from serve.app import create_app
+from serve.logs import check_format, log_to_stderr
 from serve.service import Service
 from serve.settings import Settings
 from toolkit.errors import UserError
@@ -42,6 +42,7 @@ def run(
     device: str = "auto",
     settings: Settings | None = None,
     drain_seconds: float = 30.0,
+    log_format: str = "text",
     announce: Callable[[str], None] = _say,
 ) -> None:
     """Serve ``bundle`` (a shipped name, a bundle, or a training run) until SIGTERM or Ctrl+C; then return.
@@ -49,15 +50,16 @@ def run(
     ``announce`` is given one line once pictures are taken; port 0 takes a free one. On a signal the service says that
     it is not ready, takes no more pictures, answers those inside for at most ``drain_seconds``, and ends. Raises
     UserError for a port that cannot be had, a bundle that cannot be loaded, or one whose golden check fails here.
+    ``log_format`` is "text" or "json".
     """
-    settings = settings or Settings()
+    settings, form = settings or Settings(), check_format(log_format)
     with _listen(host, port) as listener:
         # Runs share the cores; a thread that spins while it waits would take them from the decoding of others.
         model = load(bundle, device, threads=max(1, usable_cores() // settings.runs), allow_spinning=False)
         app = create_app(model, settings)
         url = _url(host, listener.getsockname()[1])
         sentence = f"serving {model.name} {model.spec.version} from {bundle} at {url} (drop a picture on that page)"
-        _log_to_stderr()
+        log_to_stderr(form)
         server = _Server(_uvicorn_config(app), app.state.service, drain_seconds, lambda: announce(sentence))
         server.run(sockets=[listener])
     if app.state.service.failed:
@@ -160,13 +162,3 @@ def _url(host: str, port: int) -> str:
     """The address for a browser on this machine."""
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{shown}:{port}/"
-
-
-def _log_to_stderr() -> None:
-    """Show the service's own log where nobody has set up another."""
-    logger = logging.getLogger("serve")
-    if not logging.getLogger().handlers and not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        logger.addHandler(handler)
-    logger.setLevel(logging.INFO)

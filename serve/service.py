@@ -14,6 +14,7 @@ from starlette.requests import Request
 from serve.body import BodyBudget
 from serve.caller import Caller
 from serve.errors import RequestError
+from serve.exchange import current
 from serve.observer import Observer
 from serve.pool import BoundedPool
 from serve.served import Served
@@ -105,6 +106,8 @@ class Service:
         """
         self.require_ready()
         served = self.find(name, version)
+        if exchange := current():
+            exchange.model = served.model.name
         served.require_room()
         self.active += 1
         try:

@@ -11,7 +11,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "serve").rglob("*.py"))
-ALLOWED = {"fastapi", "numpy", "pydantic", "python_multipart", "serve", "starlette", "toolkit", "uvicorn"}
+ALLOWED = {
+    "fastapi", "numpy", "onnxruntime", "prometheus_client", "pydantic", "python_multipart", "serve", "starlette",
+    "toolkit", "uvicorn",
+}  # fmt: skip
 TRAINING = ("toolkit.training", "toolkit.evaluation", "toolkit.exporting", "toolkit.data", "toolkit.config")
 
 

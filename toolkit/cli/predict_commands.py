@@ -93,6 +93,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    log_format: Annotated[str, typer.Option(help="How the log on stderr is written: text or json.")] = "text",
 ) -> None:
     """Serve a bundle over HTTP, with a page to drop a picture on."""
     try:
@@ -100,5 +101,5 @@ def serve(
     except ImportError as error:
         raise UserError(f"toolkit serve: {error}; install the toolkit with its base dependencies") from error
 
-    run(bundle, host=host, port=port, device=device)
+    run(bundle, host=host, port=port, device=device, log_format=log_format)
     sys.stdout.flush()

@@ -1,0 +1,45 @@
+"""What is known of the request that is being answered: its log line, its metrics and its trace are made of this.
+
+Code behind the routes reaches it by `current`, because it runs in the request's own task; worker threads do not.
+"""
+
+from __future__ import annotations
+
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+_CURRENT: ContextVar[Exchange] = ContextVar("exchange")
+
+
+@dataclass
+class Exchange:
+    """One request and its answer. ``model`` is a name that is served here, never what a client only claims.
+
+    Attributes:
+        dialect: the first tag of the route that answers, "none" where no route does.
+        key: the name of the API key that came with it.
+        status: what was answered, once it was.
+    """
+
+    request_id: str
+    method: str
+    path: str
+    model: str = ""
+    dialect: str = "none"
+    key: str = ""
+    status: int | None = None
+    _started: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        _CURRENT.set(self)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return time.perf_counter() - self._started
+
+
+def current() -> Exchange | None:
+    """The request that the calling task answers; None outside of one."""
+    return _CURRENT.get(None)

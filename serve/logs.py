@@ -1,0 +1,56 @@
+"""The service's log: one line an event on stderr, as text for people or as JSON for machines.
+
+What a request carried (pictures, file names, query, headers) is never logged; its id, path and outcome are.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from toolkit.errors import UserError, suggest
+
+LogFormat = Literal["text", "json"]
+FORMATS: tuple[LogFormat, ...] = ("text", "json")
+# The record's attribute that holds the fields of an event.
+_FIELDS = "fields"
+_LOGGERS = ("serve", "uvicorn")
+
+
+def fields(**values: object) -> Mapping[str, Any]:
+    """The ``extra`` of a log call: what the JSON line has besides its message."""
+    return {_FIELDS: values}
+
+
+class JsonLines(logging.Formatter):
+    """Each record as one JSON object on one line: time (UTC, ISO 8601), level, logger, message, the event's fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"time": when, "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
+        line |= getattr(record, _FIELDS, {})
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def check_format(form: str) -> LogFormat:
+    """``form`` as a `LogFormat`; UserError for another word."""
+    if form not in FORMATS:
+        raise UserError(f"log format {form!r}: expected one of {', '.join(FORMATS)}{suggest(form, FORMATS)}")
+    return form
+
+
+def log_to_stderr(form: LogFormat) -> None:
+    """Show the log of the service and of its web server: as JSON in any case, as text where nobody set up another."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        if form == "json" or not (logging.getLogger().handlers or logger.handlers):
+            logger.handlers[:] = [handler]
+            logger.propagate = False
+    logging.getLogger("serve").setLevel(logging.INFO)
