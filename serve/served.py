@@ -100,6 +100,13 @@ class Served:
                 raise row
         return np.stack(cast(list[NDArray[np.float32]], rows))
 
+    async def work(self, function: Callable[[], Answer], caller: Caller) -> Answer:
+        """What ``function`` returns or raises, called in a worker thread: for large bodies and large answers."""
+        (answer,) = await caller.wait(self._in_lanes([function]))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
     @property
     def input_name(self) -> str:
         """What the network calls its input."""

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
-from serve.routes import descriptions, health, metrics, predict
+from serve.routes import descriptions, health, metrics, oip, predict
 from serve.service import Service
 
 ROUTES: tuple[Callable[[FastAPI, Service], None], ...] = (
     predict.add,
+    oip.add,
     health.add,
     descriptions.add,
     metrics.add,
