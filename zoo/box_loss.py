@@ -9,6 +9,7 @@ from torch import Tensor
 
 import ops
 from ops.paired_box_iou import IoUKind
+from zoo.operands import answer_like, operand
 
 
 class _PairedIoU(torch.autograd.Function):
@@ -16,19 +17,16 @@ class _PairedIoU(torch.autograd.Function):
     def forward(ctx: Any, boxes: Tensor, targets: Tensor, kind: IoUKind) -> Tensor:
         ctx.save_for_backward(boxes, targets)
         ctx.kind = kind
-        iou = ops.paired_box_iou(_host(boxes), _host(targets), kind=kind)
-        return torch.from_numpy(iou).to(boxes)
+        iou = ops.paired_box_iou(operand(boxes.float()), operand(targets.float()), kind=kind)
+        return answer_like(iou, boxes).to(boxes.dtype)
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         boxes, targets = ctx.saved_tensors
-        gradient = ops.paired_box_iou_backward(_host(boxes), _host(targets), _host(gradients[0]), kind=ctx.kind)
-        return torch.from_numpy(gradient).to(boxes), None, None
-
-
-def _host(tensor: Tensor) -> Any:
-    return tensor.detach().float().cpu().numpy()
+        given = (operand(tensor.float()) for tensor in (boxes, targets, gradients[0]))
+        gradient = ops.paired_box_iou_backward(*given, kind=ctx.kind)
+        return answer_like(gradient, boxes).to(boxes.dtype), None, None
 
 
 def paired_iou(boxes: Tensor, targets: Tensor, *, kind: IoUKind = "iou") -> Tensor:

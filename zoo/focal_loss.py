@@ -13,6 +13,7 @@ from torch import Tensor
 
 import ops
 from zoo.loss_input import at_least_float32, check_gamma
+from zoo.operands import answer_like, on_twin, operand
 
 # Below this a prediction is perfect; the power of an exact zero has no finite slope for gamma under 1.
 _TINY = 1e-12
@@ -25,21 +26,20 @@ class _SigmoidFocalLoss(torch.autograd.Function):
     def forward(ctx: Any, logits: Tensor, targets: Tensor, alpha: float | None, gamma: float) -> Tensor:
         ctx.save_for_backward(logits, targets)
         ctx.settings = {"alpha": alpha, "gamma": gamma}
-        loss = ops.sigmoid_focal_loss(logits.detach().numpy(), targets.numpy(), **ctx.settings)
-        return torch.from_numpy(loss)
+        return answer_like(ops.sigmoid_focal_loss(operand(logits), operand(targets), **ctx.settings), logits)
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         logits, targets = ctx.saved_tensors
-        given = logits.detach().numpy(), targets.numpy(), gradients[0].numpy()
-        return torch.from_numpy(ops.sigmoid_focal_loss_backward(*given, **ctx.settings)), None, None, None
+        given = (operand(tensor) for tensor in (logits, targets, gradients[0]))
+        return answer_like(ops.sigmoid_focal_loss_backward(*given, **ctx.settings), logits), None, None, None
 
 
 def _operator_applies(logits: Tensor, targets: Tensor) -> bool:
-    """Whether these are plain float32 tensors of the CPU. On a GPU torch's functions need no numba-cuda beside it."""
+    """Whether these are plain float32 tensors that the operator takes where they are."""
     plain = type(logits) is Tensor and type(targets) is Tensor and not targets.requires_grad
-    return plain and logits.dtype == torch.float32 and logits.device.type == targets.device.type == "cpu"
+    return plain and logits.dtype == torch.float32 and (logits.device.type == "cpu" or on_twin(logits))
 
 
 def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float | None = 0.25, gamma: float = 2.0) -> Tensor:
@@ -48,7 +48,7 @@ def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float | None =
     p_t is p where the target is 1 and 1 - p where it is 0, and the mixture in between; alpha_t likewise.
 
     Args:
-        logits: float of any shape; half precision is computed in float32. Differentiable (float32 on the CPU once).
+        logits: float of any shape; half precision is computed in float32. Differentiable (float32 once).
         targets: 0..1, of the same shape, any dtype.
         alpha: weight of the ones, 0..1 (the zeros weigh 1 - alpha); None weighs both 1.
         gamma: at least 0; at 0 this is the balanced binary cross-entropy.

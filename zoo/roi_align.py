@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import ops
+from zoo.operands import answer_like, operand
 
 
 class _RoIAlign(torch.autograd.Function):
@@ -22,27 +23,19 @@ class _RoIAlign(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(boxes, pictures)
         ctx.shape, ctx.options = tuple(features.shape), options
-        pooled = ops.roi_align(
-            _array(features.float()), _array(boxes.float()), size, pictures=_array(pictures), **options
-        )
-        return torch.as_tensor(pooled, device=features.device).to(features.dtype)
+        where = None if pictures is None else operand(pictures)
+        pooled = ops.roi_align(operand(features.float()), operand(boxes.float()), size, pictures=where, **options)
+        return answer_like(pooled, features).to(features.dtype)
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
         boxes, pictures = ctx.saved_tensors
         upstream = gradients[0]
-        gradient = ops.roi_align_backward(
-            _array(upstream.float()), _array(boxes.float()), ctx.shape, pictures=_array(pictures), **ctx.options
-        )
-        return torch.as_tensor(gradient, device=upstream.device).to(upstream.dtype), None, None, None, None
-
-
-def _array(tensor: Tensor | None) -> Any:
-    """What an operator takes: a GPU's tensor stays where it is."""
-    if tensor is None or tensor.is_cuda:
-        return None if tensor is None else tensor.detach()
-    return tensor.detach().numpy()
+        where = None if pictures is None else operand(pictures)
+        given = operand(upstream.float()), operand(boxes.float())
+        gradient = ops.roi_align_backward(*given, ctx.shape, pictures=where, **ctx.options)
+        return answer_like(gradient, upstream).to(upstream.dtype), None, None, None, None
 
 
 def roi_align(

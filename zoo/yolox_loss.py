@@ -14,6 +14,7 @@ from torch import Tensor
 
 import ops
 from zoo.box_loss import paired_iou
+from zoo.operands import answer_like, operand
 from zoo.ranks import ALONE, Ranks
 
 BOX_WEIGHT = 5.0
@@ -62,29 +63,28 @@ def yolox_loss(
     """
     raw = raw.float()  # the exponentials overflow in half precision
     counts = [len(picture) for picture in boxes]
-    all_boxes = np.concatenate(boxes).astype(np.float32).reshape(-1, 4)
-    all_classes = np.concatenate(class_ids).astype(np.int64)
-    matched, ious = ops.simota_assign(
-        raw.detach().cpu().numpy(), all_boxes, all_classes, counts, input_size=input_size, strides=strides
+    truths = torch.from_numpy(np.concatenate(boxes).astype(np.float32).reshape(-1, 4)).to(raw.device)
+    truth_classes = torch.from_numpy(np.concatenate(class_ids).astype(np.int64)).to(raw.device)
+    assigned = ops.simota_assign(
+        operand(raw), operand(truths), operand(truth_classes), counts, input_size=input_size, strides=strides
     )
-    picture, cell = np.nonzero(matched >= 0)
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    matched, ious = (answer_like(each, raw) for each in assigned)
+    picture, cell = torch.nonzero(matched >= 0, as_tuple=True)
+    starts = torch.tensor([0, *counts[:-1]]).cumsum(0).to(raw.device)
     truth = starts[picture] + matched[picture, cell]
 
-    positives = raw[torch.from_numpy(picture).to(raw.device), torch.from_numpy(cell).to(raw.device)]
-    grid = cell_grid(input_size, strides)[torch.from_numpy(cell)].to(raw.device)
-    iou = paired_iou(decode_boxes(positives, grid), torch.from_numpy(all_boxes[truth]).to(raw.device))
+    positives = raw[picture, cell]
+    grid = cell_grid(input_size, strides).to(raw.device)[cell]
+    iou = paired_iou(decode_boxes(positives, grid), truths[truth])
     box = BOX_WEIGHT * (1.0 - iou.square()).sum()
 
-    object_target = torch.from_numpy((matched >= 0).astype(np.float32)).to(raw.device)
+    object_target = (matched >= 0).to(raw.dtype)
     objectness = F.binary_cross_entropy_with_logits(raw[..., 4], object_target, reduction="sum")
 
     # The class target is the IoU of the prediction, so that the score ranks boxes by how well they fit.
-    class_target = torch.zeros(len(picture), raw.shape[2] - 5)
-    class_target[torch.arange(len(picture)), torch.from_numpy(all_classes[truth])] = torch.from_numpy(
-        ious[picture, cell]
-    )
-    classes = F.binary_cross_entropy_with_logits(positives[:, 5:], class_target.to(raw.device), reduction="sum")
+    class_target = torch.zeros_like(positives[:, 5:])
+    class_target[torch.arange(len(picture), device=raw.device), truth_classes[truth]] = ious[picture, cell]
+    classes = F.binary_cross_entropy_with_logits(positives[:, 5:], class_target, reduction="sum")
     number = raw.new_full((), float(len(picture)))
     box, objectness, classes, number = ranks.totals(box, objectness, classes, number)
     box, objectness, classes = (part / number.clamp(min=1) for part in (box, objectness, classes))
