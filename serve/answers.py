@@ -134,13 +134,22 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorAnswer, "description": _MEANING[status]} for status in statuses}
 
 
+def error_schema(*statuses: int) -> dict[str, Any]:
+    """The same for a document that FastAPI has made already."""
+    schema = {"$ref": f"#/components/schemas/{ErrorAnswer.__name__}"}
+    content = {"application/json": {"schema": schema}}
+    return {str(status): {"description": _MEANING[status], "content": content} for status in statuses}
+
+
 _MEANING = {
     400: "The body is not one readable picture",
+    401: "No API key came, or one that is not known here",
+    403: "The API key lacks the scope for this",
     404: "There is nothing at this path",
     406: "No type in the Accept header can be served",
     408: "The body came too slowly",
     413: "The body has too many bytes, or the picture too many pixels",
-    415: "The Content-Type or Content-Encoding is not one of a picture",
+    415: "The Content-Type or Content-Encoding is none that is read here",
     422: "A query parameter is unknown, out of range, or nothing that this bundle can do",
     429: "Busy: come back after the seconds in Retry-After",
     500: "A fault of the service; the log has it under the answer's X-Request-Id",

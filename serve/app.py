@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
+from serve.access import require_keys
+from serve.cors import allow_origins
 from serve.envelope import Envelope
 from serve.errors import EXPECTED, as_request_error, error_answer
 from serve.metrics import Metrics
@@ -29,7 +31,8 @@ def create_app(model: Model, settings: Settings | None = None) -> FastAPI:
     `/health/ready` and `/predict` answer 503.
     """
     metrics = Metrics()
-    service = Service(model, settings or Settings(), metrics)
+    settings = settings or Settings()
+    service = Service(model, settings, metrics)
     # The interactive pages of FastAPI load their scripts from a content network: none without the Internet.
     app = FastAPI(
         title=f"{model.name} {model.spec.task} service",
@@ -40,11 +43,16 @@ def create_app(model: Model, settings: Settings | None = None) -> FastAPI:
     )
     app.state.service = service
     app.state.metrics = metrics
-    app.add_middleware(Envelope, answered=metrics.answered)
     for expected in EXPECTED:
         app.add_exception_handler(expected, _answer_error)
     for add in ROUTES:
         add(app, service)
+    # From the inside out: the last one added sees a request first.
+    if settings.keys:
+        require_keys(app, settings.keys)
+    if settings.cors_origins:
+        allow_origins(app, settings.cors_origins)
+    app.add_middleware(Envelope, answered=metrics.answered)
     return app
 
 

@@ -1,8 +1,9 @@
-"""The numbers of a service that an operator may choose, with their defaults. Nothing here acts."""
+"""What of a service an operator may choose, with the defaults. Nothing here acts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from toolkit.images import MAX_PIXELS
 from toolkit.inference.engine import usable_cores
@@ -28,6 +29,8 @@ class Settings:
         max_held_bytes: all bodies together; None is eight of the longest. What comes on top gets 429.
         max_pixels: a picture with more gets 413.
         body_seconds: a body that takes longer to arrive gets 408.
+        keys: the file of API keys, which then everything but health needs; None asks for none.
+        cors_origins: the origins whose pages may call from a browser; "*" is all.
     """
 
     workers: int | None = None
@@ -37,6 +40,8 @@ class Settings:
     max_held_bytes: int | None = None
     max_pixels: int = MAX_PIXELS
     body_seconds: float = 60.0
+    keys: Path | None = None
+    cors_origins: tuple[str, ...] = ()
 
     @property
     def runs(self) -> int:

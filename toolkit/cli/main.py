@@ -13,6 +13,7 @@ from toolkit.cli import (
     config_commands,
     data_commands,
     info_commands,
+    key_commands,
     predict_commands,
     run_commands,
     train_commands,
@@ -34,6 +35,7 @@ info_commands.add_to(app)
 app.add_typer(config_commands.app, name="config")
 app.add_typer(data_commands.app, name="data")
 app.add_typer(run_commands.app, name="runs")
+app.add_typer(key_commands.app, name="keys")
 app.add_typer(benchmark_commands.app, name="benchmark")
 
 

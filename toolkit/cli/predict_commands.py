@@ -93,13 +93,22 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    keys: Annotated[
+        Path | None, typer.Option(help="Ask for an API key of this file (see `toolkit keys`); health asks for none.")
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Let pages of this origin (https://shop.example) call; may be given twice."),
+    ] = None,
     log_format: Annotated[str, typer.Option(help="How the log on stderr is written: text or json.")] = "text",
 ) -> None:
     """Serve a bundle over HTTP, with a page to drop a picture on."""
     try:
         from serve.server import run
+        from serve.settings import Settings
     except ImportError as error:
         raise UserError(f"toolkit serve: {error}; install the toolkit with its base dependencies") from error
 
-    run(bundle, host=host, port=port, device=device, log_format=log_format)
+    settings = Settings(keys=keys, cors_origins=tuple(cors_origin or ()))
+    run(bundle, host=host, port=port, device=device, settings=settings, log_format=log_format)
     sys.stdout.flush()
