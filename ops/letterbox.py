@@ -32,14 +32,32 @@ class Placement(NamedTuple):
     left: float
 
 
-@functools.lru_cache(maxsize=256)
-def place(height: int, width: int, size: tuple[int, int], center: bool = False) -> tuple[Placement, int, int]:
-    """Return the placement of a ``height`` x ``width`` picture in ``size``, and its resized height and width."""
+def _fitted(height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Return the resized height and width of a ``height`` x ``width`` picture in ``size``."""
     ratio = min(size[0] / height, size[1] / width)
-    new_height = min(size[0], max(1, round(height * ratio)))
-    new_width = min(size[1], max(1, round(width * ratio)))
-    top = (size[0] - new_height) // 2 if center else 0
-    left = (size[1] - new_width) // 2 if center else 0
+    return min(size[0], max(1, round(height * ratio))), min(size[1], max(1, round(width * ratio)))
+
+
+@functools.lru_cache(maxsize=256)
+def padded_size(height: int, width: int, size: tuple[int, int], pad_multiple: int | None = None) -> tuple[int, int]:
+    """Return the (height, width) of `letterbox`'s result for a ``height`` x ``width`` picture."""
+    if pad_multiple is None:
+        return size
+    if pad_multiple < 1:
+        raise ValueError(f"pad_multiple: expected at least 1, got {pad_multiple!r}")
+    high, wide = (math.ceil(side / pad_multiple) * pad_multiple for side in _fitted(height, width, size))
+    return min(size[0], high), min(size[1], wide)
+
+
+@functools.lru_cache(maxsize=256)
+def place(
+    height: int, width: int, size: tuple[int, int], center: bool = False, pad_multiple: int | None = None
+) -> tuple[Placement, int, int]:
+    """Return the placement of a ``height`` x ``width`` picture in ``size``, and its resized height and width."""
+    new_height, new_width = _fitted(height, width, size)
+    high, wide = padded_size(height, width, size, pad_multiple)
+    top = (high - new_height) // 2 if center else 0
+    left = (wide - new_width) // 2 if center else 0
     return Placement(new_height / height, new_width / width, top, left), new_height, new_width
 
 
@@ -257,6 +275,7 @@ def letterbox(
     std: Sequence[float] = (1.0, 1.0, 1.0),
     swap_channels: bool = False,
     center: bool = False,
+    pad_multiple: int | None = None,
     border: bool = True,
     exact: bool = False,
     dtype: Any = np.float32,
@@ -266,11 +285,13 @@ def letterbox(
 
     Args:
         image: uint8 [H, W, 3], any channel order.
-        size: (height, width) of the result.
+        size: (height, width) of the result, or with ``pad_multiple`` the largest that it may have.
         fill: grey level 0..255 of the padding, normalised like the picture.
         mean, std: per output channel, in grey levels: ``(value - mean) / std``.
         swap_channels: write the channels in reverse order (RGB to BGR).
         center: pad on both sides; otherwise right and below only.
+        pad_multiple: pad each side only to its next multiple of this, not to all of ``size``: a network that takes any
+            such size then computes less on padding.
         border: False leaves the padding as ``out`` holds it: for a buffer whose last picture had the same size.
         exact: resize to whole grey levels, to the last bit those of ``cv2.resize`` (OpenCV 5.0, ``INTER_LINEAR`` on
             uint8); slower on the CPU.
@@ -286,12 +307,13 @@ def letterbox(
     """
     memory = memory_of(image=image, out=out)
     picture = _picture(memory, image, "image")
-    height, width = _size(size)
+    fit = picture.shape[0], picture.shape[1], _size(size)
+    height, width = padded_size(*fit, pad_multiple)
+    placement, new_height, new_width = place(*fit, center, pad_multiple)
     gain, shift, padding = _normalisation(tuple(mean), tuple(std), fill)
     if out is None and not border:
         raise ValueError("border: False needs out, a buffer that holds the padding already")
     target: NDArray[Any] = memory.output(out, float_dtype(dtype), (3, height, width))
-    placement, new_height, new_width = place(picture.shape[0], picture.shape[1], (height, width), center)
     where = new_height, new_width, placement.top, placement.left
     if memory.on_device:
         twin, colours = _TWINS[target.dtype.name], (tuple(gain), tuple(shift), tuple(padding))

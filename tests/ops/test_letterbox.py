@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ops
-from ops.letterbox import Placement, _exact_parallel, _exact_serial, _parallel, _serial, place
+from ops.letterbox import Placement, _exact_parallel, _exact_serial, _parallel, _serial, padded_size, place
 
 # picture (height, width), input (height, width), resized (height, width)
 SIZES = [
@@ -65,6 +65,39 @@ def test_matches_the_definition_and_opencv(shape: Any, size: Any, resized: Any, 
     padding = np.ones(size, bool)
     padding[top : top + resized[0], left : left + resized[1]] = False
     assert (result[:, padding] == 114).all()
+
+
+# picture, largest input, multiple, and what the picture is padded to
+PADDED = [
+    ((64, 64), (512, 512), 32, (512, 512)),  # a square stays one
+    ((720, 1280), (512, 512), 32, (288, 512)),
+    ((1280, 720), (512, 512), 32, (512, 288)),
+    ((667, 1000), (512, 512), 32, (352, 512)),  # 341.5 rows
+    ((667, 1000), (512, 512), 64, (384, 512)),
+    ((1081, 1921), (512, 512), 32, (288, 512)),  # 288.1 rows, which are 288: no strip of 32 for a tenth of one
+    ((500, 520), (96, 100), 32, (96, 100)),  # never more than the input, whatever the multiple
+    ((300, 400), (96, 160), 32, (96, 128)),  # an oblong input
+    ((1, 4000), (64, 64), 32, (32, 64)),
+    ((333, 217), (64, 64), 1, (64, 42)),
+]
+
+
+@pytest.mark.parametrize("options", [{}, {"center": True, "exact": True, "dtype": np.float16}])
+@pytest.mark.parametrize(("shape", "size", "multiple", "padded"), PADDED)
+def test_padding_to_a_multiple_is_the_middle_of_padding_to_all(
+    shape: Any, size: Any, multiple: int, padded: Any, options: Any
+) -> None:
+    image = picture(shape)
+    whole, at = ops.letterbox(image, size, **options)
+    result, placement = ops.letterbox(image, size, pad_multiple=multiple, **options)
+    assert result.shape[1:] == padded == padded_size(*shape, size, multiple)
+    assert result.dtype == whole.dtype
+    assert (placement.scale_y, placement.scale_x) == (at.scale_y, at.scale_x)
+    _, high, wide = place(*shape, size)
+    top, left = ((padded[0] - high) // 2, (padded[1] - wide) // 2) if "center" in options else (0, 0)
+    assert (placement.top, placement.left) == (top, left)
+    y, x = int(at.top) - top, int(at.left) - left
+    np.testing.assert_array_equal(result, whole[:, y : y + padded[0], x : x + padded[1]])
 
 
 @pytest.mark.parametrize("swap", [False, True])
@@ -272,6 +305,14 @@ IMAGE = np.zeros((4, 5, 3), np.uint8)
         ),
         (IMAGE, (0, 8), {}, ValueError, "size: expected a positive (height, width), got (0, 8)"),
         (IMAGE, (8, -1), {}, ValueError, "size: expected a positive (height, width), got (8, -1)"),
+        (IMAGE, (8, 8), {"pad_multiple": 0}, ValueError, "pad_multiple: expected at least 1, got 0"),
+        (
+            IMAGE,
+            (8, 8),
+            {"pad_multiple": 7, "out": np.zeros((3, 8, 8), np.float32)},
+            ValueError,
+            "float32 array of shape (3, 7, 8), got",
+        ),
         (IMAGE, (8, 8), {"dtype": "float64"}, TypeError, "dtype: expected float32 or float16, got float64"),
         (IMAGE, (8, 8), {"fill": 256}, ValueError, "fill: expected a grey level from 0 to 255, got 256"),
         (IMAGE, (8, 8), {"std": (1, 0, 1)}, ValueError, "std positive, got (0.0, 0.0, 0.0) and (1, 0, 1)"),

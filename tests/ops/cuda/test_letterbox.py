@@ -36,7 +36,9 @@ def test_float16(twin: Any, exact: bool) -> None:
     twin.check(ops.letterbox_batch, [picture(5, 9), picture(9, 4)], (7, 9), within=within, moves=64, **options)
 
 
-@pytest.mark.parametrize("options", [{"swap_channels": True}, {"center": True, "fill": 0}, {"center": False}])
+@pytest.mark.parametrize(
+    "options", [{"swap_channels": True}, {"center": True, "fill": 0}, {"pad_multiple": 3, "center": True}]
+)
 def test_options(twin: Any, options: dict[str, Any]) -> None:
     twin.check(ops.letterbox, picture(13, 30), (16, 20), mean=(1, 2, 3), std=(50, 60, 70), within=1e-5, **options)
 
