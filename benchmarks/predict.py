@@ -65,7 +65,7 @@ def plain(peer: PlainDetector, data: bytes, score: float, iou: float) -> tuple[l
     picture = timed(clock, peer.decode, data)
     batch, ratio = timed(clock, peer.preprocess, picture)
     raw = timed(clock, peer.network, batch)
-    found = timed(clock, peer.postprocess, raw, ratio, picture.shape[:2], score, iou)
+    found = timed(clock, peer.postprocess, raw, ratio, batch.shape[2:], picture.shape[:2], score, iou)
     return clock, found
 
 
@@ -110,8 +110,8 @@ def main() -> None:
     given = parser.parse_args()
 
     model = toolkit.load(given.bundle, "cpu", threads=given.threads)
-    size = model.spec.preprocessing.input_size
-    peer = PlainDetector(model.bundle.network_bytes(), size, _options(given.threads, allow_spinning=True))
+    size, multiple = model.spec.preprocessing.input_size, model.spec.preprocessing.pad_multiple
+    peer = PlainDetector(model.bundle.network_bytes(), size, _options(given.threads, allow_spinning=True), multiple)
     cv2.setNumThreads(given.threads)
     versions = {n: metadata.version(n) for n in ("numpy", "numba", "opencv-python-headless", "onnxruntime")}
     print(f"{platform.machine()}, {os.cpu_count()} cores, {given.threads} threads, {versions}")

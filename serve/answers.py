@@ -98,7 +98,9 @@ class MetadataAnswer(BaseModel):
     version: str
     task: str
     labels: list[str]
-    input_size: tuple[int, int] = Field(description="Height and width of the network's input in pixels.")
+    input_size: tuple[int, int] = Field(
+        description="Height and width of the network's input in pixels; the largest, where it takes several."
+    )
     licence: str = Field(description="Licence of the weights and of the data behind them.")
     intended_use: str
     not_for: str

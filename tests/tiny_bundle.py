@@ -78,6 +78,27 @@ def tiny_network(classes: int = 2, batch: int | str = "batch", side: int = SIDE)
     return _onnx_file(nodes, constants, [batch, 3, side, side], {"raw": [batch, cells, 5 + classes]})
 
 
+def tiny_free_network() -> bytes:
+    """A detector of any input size: every cell that is WARM in the mean is a box just as large as the cell."""
+    from onnx import helper
+
+    weights = np.zeros((7, 3), np.float32)
+    weights[4:6] = -COLOUR_GAIN, 0, COLOUR_GAIN  # BGR: objectness and the class
+    bias = np.array([0.5, 0.5, 0, 0, _REGION_BIAS, _REGION_BIAS, -10], np.float32)
+    constants = {"weights": weights[:, :, None, None], "bias": bias, "flat": np.array([0, 7, -1])}
+    nodes = []
+    for stride in STRIDES:
+        means, cells, level = (f"{name}{stride}" for name in ("means", "cells", "level"))
+        nodes += [
+            helper.make_node("AveragePool", ["images"], [means], kernel_shape=[stride] * 2, strides=[stride] * 2),
+            helper.make_node("Conv", [means, "weights", "bias"], [cells]),
+            helper.make_node("Reshape", [cells, "flat"], [level]),
+        ]
+    nodes.append(helper.make_node("Concat", [f"level{stride}" for stride in STRIDES], ["levels"], axis=2))
+    nodes.append(helper.make_node("Transpose", ["levels"], ["raw"], perm=[0, 2, 1]))
+    return _onnx_file(nodes, constants, ["batch", 3, "height", "width"], {"raw": ["batch", "cells", 7]})
+
+
 def tiny_classifier_network() -> bytes:
     """Images float32 [B, 3, 64, 64] (BGR) to raw [B, 3] and class_map [B, 3, 8, 8], whose mean raw is."""
     from onnx import helper

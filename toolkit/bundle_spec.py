@@ -138,6 +138,12 @@ class BundleSpec(_Block):
             raise ValueError("the same label stands twice")
         return labels
 
+    @model_validator(mode="after")
+    def _only_detectors_take_any_shape(self) -> Self:
+        if self.preprocessing.pad_multiple is not None and self.task != "detection":
+            raise ValueError(f"preprocessing.pad_multiple is for detection, not for {self.task}")
+        return self
+
     @field_validator("files")
     @classmethod
     def _names_stay_inside(cls, files: dict[str, str]) -> dict[str, str]:
@@ -167,6 +173,10 @@ class DetectionSpec(BundleSpec):
             size = list(self.preprocessing.input_size)
             raise ValueError(
                 f"preprocessing.input_size {size}: both must be multiples of {coarsest}, the coarsest stride"
+            )
+        if (multiple := self.preprocessing.pad_multiple) and multiple % coarsest:
+            raise ValueError(
+                f"preprocessing.pad_multiple {multiple}: expected a multiple of {coarsest}, the coarsest stride"
             )
         return self
 

@@ -4,9 +4,9 @@ the service share. It holds no arithmetic of its own (that is ``ops.letterbox``)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,14 @@ class Preprocessing(BaseModel):
         default="letterbox",
         description="How the picture is fitted to the input: ratio kept and filled, stretched, or its middle cut out.",
     )
-    input_size: tuple[Side, Side] = Field(description="Height and width of the network's input in pixels.")
+    input_size: tuple[Side, Side] = Field(
+        description="Height and width of the network's input in pixels; with `pad_multiple` its largest."
+    )
+    pad_multiple: Side | None = Field(
+        default=None,
+        description="Border only up to the next multiple of this many pixels, so that wide and tall pictures make a "
+        "smaller input; null: up to `input_size`.",
+    )
     color: Literal["rgb", "bgr"] = Field(default="bgr", description="Channel order that the network was trained with.")
     fill: int = Field(default=114, ge=0, le=255, description="Grey level of the border around the picture.")
     normalize: Literal["fixed", "picture"] = Field(
@@ -42,10 +49,30 @@ class Preprocessing(BaseModel):
     )
     center: bool = Field(default=False, description="Border on both sides (true) or at the bottom and right (false).")
 
+    @model_validator(mode="after")
+    def _only_a_letterbox_pads(self) -> Self:
+        if self.pad_multiple is not None and self.kind != "letterbox":
+            raise ValueError(f"pad_multiple is for kind 'letterbox', not for {self.kind!r}, which has no border")
+        return self
+
+    @property
+    def size_in_words(self) -> str:
+        """Width and height of the input, as people read them."""
+        height, width = self.input_size
+        return f"{width}x{height}" if self.pad_multiple is None else f"up to {width}x{height}"
+
+    def size_for(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the input that a picture of that size makes; pictures of one such size fit in a batch."""
+        if self.pad_multiple is None:
+            return self.input_size
+        from ops.letterbox import padded_size
+
+        return padded_size(height, width, self.input_size, self.pad_multiple)
+
     def apply(
         self, image: NDArray[np.uint8], out: NDArray[np.float32] | None = None, *, border: bool = True
     ) -> tuple[NDArray[np.float32], Placement]:
-        """Turn an RGB uint8 [H, W, 3] picture into the network's input, float32 [3, h, w].
+        """Turn an RGB uint8 [H, W, 3] picture into the network's input, float32 [3, h, w], see `size_for`.
 
         ``out`` (C-contiguous float32 [3, h, w]) receives the result when given; ``border`` False trusts it to hold the
         area beside the picture already, see `border_of`. The placement tells where the picture
@@ -58,7 +85,7 @@ class Preprocessing(BaseModel):
         if self.kind == "letterbox":
             return letterbox(
                 image, self.input_size, fill=self.fill, mean=mean, std=std, swap_channels=swap, center=self.center,
-                border=border, out=out,
+                pad_multiple=self.pad_multiple, border=border, out=out,
             )  # fmt: skip
         region = middle(image.shape[0], image.shape[1], self.input_size) if self.kind == "crop" else None
         return resize_normalize(image, self.input_size, region=region, mean=mean, std=std, swap_channels=swap, out=out)
@@ -69,7 +96,7 @@ class Preprocessing(BaseModel):
             return None
         from ops.letterbox import place
 
-        return place(height, width, self.input_size, self.center)
+        return place(height, width, self.input_size, self.center, self.pad_multiple)
 
     def _levels(self, image: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation in the order that ``color`` names."""

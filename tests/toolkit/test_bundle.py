@@ -156,6 +156,11 @@ FAULTS: list[tuple[str, Callable[[Path], object], str]] = [
     ("no labels", set_key("labels", value=[]), "labels: Tuple should have at least 1 item"),
     ("a label twice", set_key("labels", value=["a", "a"]), "labels: Value error, the same label stands twice"),
     ("odd input size", set_key("preprocessing", "input_size", value=[60, 64]), "both must be multiples of 32"),
+    (
+        "multiple beside the strides",
+        set_key("preprocessing", "pad_multiple", value=48),
+        "preprocessing.pad_multiple 48: expected a multiple of 32, the coarsest stride",
+    ),
     ("not YAML", lambda folder: (folder / "bundle.yaml").write_text("a: [1"), "bundle.yaml is not readable"),
     ("binary", lambda folder: (folder / "bundle.yaml").write_bytes(b"\xff\xfe\x00"), "bundle.yaml is not readable"),
     ("a list", lambda folder: (folder / "bundle.yaml").write_text("- 1\n"), "Input should be an object"),

@@ -145,6 +145,7 @@ def test_a_picture_of_one_grey_level_is_not_divided_by_nothing() -> None:
         ({"center": True}, (30, 40), (30, 40), True),
         ({"normalize": "picture"}, (30, 40), (30, 40), None),  # the fill follows the picture's own levels
         ({"kind": "stretch"}, (30, 40), (30, 40), None),  # there is nothing beside it
+        ({"pad_multiple": 8, "center": True}, (30, 40), (30, 40), True),
     ],
 )
 def test_what_decides_the_area_beside_a_picture(
@@ -156,3 +157,32 @@ def test_what_decides_the_area_beside_a_picture(
         assert first is second is None
     else:
         assert (first == second) is equal
+
+
+@pytest.mark.parametrize(
+    ("options", "picture", "size"),
+    [
+        ({}, (30, 60), (64, 96)),
+        ({"pad_multiple": 32}, (30, 60), (64, 96)),  # 48 rows
+        ({"pad_multiple": 32}, (30, 100), (32, 96)),  # 29 rows
+        ({"pad_multiple": 32, "center": True}, (100, 30), (64, 32)),
+        ({"pad_multiple": 64}, (30, 100), (64, 96)),
+    ],
+)
+def test_the_size_that_a_picture_is_padded_to(
+    options: dict[str, object], picture: tuple[int, int], size: tuple[int, int]
+) -> None:
+    preprocessing = Preprocessing(input_size=(64, 96), mean=(9, 8, 7), **options)  # type: ignore[arg-type]
+    assert preprocessing.size_for(*picture) == size
+    image = np.random.default_rng(0).integers(0, 256, (*picture, 3), np.uint8)
+    result, placement = preprocessing.apply(image)
+    assert result.shape == (3, *size)
+    whole, at = preprocessing.model_copy(update={"pad_multiple": None}).apply(image)
+    y, x = int(at.top - placement.top), int(at.left - placement.left)
+    np.testing.assert_array_equal(result, whole[:, y : y + size[0], x : x + size[1]])
+
+
+@pytest.mark.parametrize("kind", ["stretch", "crop"])
+def test_only_a_letterbox_is_padded(kind: str) -> None:
+    with pytest.raises(ValidationError, match=f"pad_multiple is for kind 'letterbox', not for '{kind}'"):
+        Preprocessing(input_size=(64, 64), kind=kind, pad_multiple=32)  # type: ignore[arg-type]

@@ -26,10 +26,9 @@ def zoo() -> None:
         bundle = Bundle.open(find(name))
         told = evaluation_task(bundle.task).headline(bundle.read_json("metrics.json"))
         megabytes = len(bundle.network_bytes()) / 1e6
-        height, width = bundle.preprocessing.input_size
         typer.echo(
-            f"{name} {bundle.version}: {bundle.task}, {', '.join(bundle.labels)}; {width}x{height}, {megabytes:.1f} MB;"
-            f" {told}; {bundle.spec.licence}"
+            f"{name} {bundle.version}: {bundle.task}, {', '.join(bundle.labels)}; {bundle.preprocessing.size_in_words},"
+            f" {megabytes:.1f} MB; {told}; {bundle.spec.licence}"
         )
 
 

@@ -7,9 +7,9 @@ of a data format, network or loss stands for is told in `registry`; their blocks
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from toolkit.config.blocks import (
     Block,
@@ -18,6 +18,7 @@ from toolkit.config.blocks import (
     CountOrZero,
     Fraction,
     GreyLevel,
+    InputSide,
     MostListed,
     Name,
     NotNegative,
@@ -62,6 +63,20 @@ class DetectorPreprocess(PreprocessConfig):
         description="letterbox: scaled to fit with its aspect ratio kept, the rest filled; stretch: scaled to the "
         "input's height and width, whatever its own.",
     )
+    pad_multiple: InputSide | None = Field(
+        default=None,
+        description="Pictures that are predicted or validated are padded only to the next multiple of this many "
+        "pixels, 32 for the least, so that wide and tall ones take less time; null pads all to model.input_size, which "
+        "training always does.",
+    )
+
+    @model_validator(mode="after")
+    def _only_a_letterbox_pads(self) -> Self:
+        if self.pad_multiple is not None and self.kind != "letterbox":
+            raise ValueError(
+                f"pad_multiple is for kind 'letterbox', got kind {self.kind!r}, which pads nothing; remove one"
+            )
+        return self
 
 
 # The mean and standard deviation of ImageNet's pictures, which every published classifier of it was trained with.

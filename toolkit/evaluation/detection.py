@@ -54,12 +54,14 @@ class DetectionEvaluation(Evaluation):
         return Answers(match_detections(table, found), judged)
 
     def measure(self, model: Model, table: Table[BoxSample], predictions: Answers) -> dict[str, Any]:
+        multiple = model.spec.preprocessing.pad_multiple
         return {
             "settings": {
                 "score_threshold": SCORE_THRESHOLD,
                 "iou_threshold": IOU_THRESHOLD,
                 "max_detections": MAX_DETECTIONS,
                 "input_size": list(model.spec.preprocessing.input_size),
+                **({} if multiple is None else {"pad_multiple": multiple}),
             },
             **measure_detection(table, predictions.matches, predictions.judged, _shipped(model)),
         }

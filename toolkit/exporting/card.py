@@ -35,15 +35,14 @@ def _use(spec: BundleSpec) -> str:
 
 
 def _recipe(spec: BundleSpec, config: CommonConfig) -> str:
-    height, width = config.model.input_size
     start = spec.provenance.start_weights or "random weights"
     optimizer = config.train.optimizer
     return (
         "## Recipe\n\n"
-        f"{config.model.name} at {width}x{height} pixels, started from {start}; {config.train.epochs} epochs,"
-        f" batch {config.train.batch_size}, {optimizer.name} at {optimizer.lr:g}, seed {config.seed},"
-        f" toolkit {spec.provenance.toolkit}, {spec.provenance.created}. The whole config stands in `bundle.yaml`"
-        " under `provenance`; `toolkit train` with it repeats the training."
+        f"{config.model.name} at {spec.preprocessing.size_in_words} pixels, started from {start};"
+        f" {config.train.epochs} epochs, batch {config.train.batch_size}, {optimizer.name} at {optimizer.lr:g},"
+        f" seed {config.seed}, toolkit {spec.provenance.toolkit}, {spec.provenance.created}."
+        " The whole config stands in `bundle.yaml` under `provenance`; `toolkit train` with it repeats the training."
     )
 
 

@@ -50,7 +50,8 @@ def export_run(
     training_task(config.task).check(config, table)
     reference = parity.Reference(_trained_network(run, trained, table), preprocessing_of(trained))
     log.info("exporting ONNX")
-    files = {"model.onnx": to_onnx(reference.network, config.model.input_size)}
+    fitting = preprocessing_of(config)
+    files = {"model.onnx": to_onnx(reference.network, fitting.input_size, fitting.pad_multiple)}
     spec = _spec(config, table, reference.network)
     draft = run.path / ".bundle-draft"
     model = Model(write_bundle(draft, spec, files), device="cpu")

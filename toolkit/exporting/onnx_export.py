@@ -6,8 +6,10 @@ import contextlib
 import copy
 import io
 import logging
+import math
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,8 +22,10 @@ def has_map(network: nn.Module) -> bool:
     return hasattr(network, "forward_with_map")
 
 
-def to_onnx(network: nn.Module, input_size: tuple[int, int]) -> bytes:
+def to_onnx(network: nn.Module, input_size: tuple[int, int], pad_multiple: int | None = None) -> bytes:
     """Export ``network`` (in evaluation mode) with a free batch size; a classifier with its class activation map.
+
+    With ``pad_multiple`` the height and width are free too: see `Preprocessing.size_for`.
 
     Nothing is fused: the initialisers carry the parameters' names. Only constants are folded (torch writes every
     convolution's missing bias as a computed zero, which keeps ONNX Runtime from fusing the batch norm after it and
@@ -36,11 +40,18 @@ def to_onnx(network: nn.Module, input_size: tuple[int, int]) -> bytes:
         network = copy.deepcopy(network)
         network.forward = network.forward_with_map  # type: ignore[assignment]
         outputs = [OUTPUT, MAP_OUTPUT]
+    free: dict[int, Any] = {0: torch.export.Dim("batch")}
+    if pad_multiple is not None:
+        # What all sizes are multiples of: else the exporter could not know that what is halved again and again, and
+        # then doubled, has the size that it had. Sides of 1 step would be taken for constants.
+        step = math.gcd(*input_size, pad_multiple)
+        free |= {2: step * torch.export.Dim("rows"), 3: step * torch.export.Dim("columns")}
+        input_size = 4 * step, 6 * step
     example = torch.zeros(2, 3, *input_size)
     with _quiet():
         program = torch.onnx.export(
             network, (example,), dynamo=True, optimize=False, external_data=False, verbose=False,
-            input_names=[INPUT], output_names=outputs, dynamic_shapes=({0: torch.export.Dim("batch")},),
+            input_names=[INPUT], output_names=outputs, dynamic_shapes=(free,),
         )  # fmt: skip
         if program is None:
             raise RuntimeError("torch.onnx.export returned nothing")

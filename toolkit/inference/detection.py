@@ -20,7 +20,10 @@ class DetectionTask(Task[DetectionSpec]):
     result_type = DetectionResult
 
     def outputs(self, spec: DetectionSpec) -> Mapping[str, Sequence[int | str | None]]:
-        cells = anchor_count(spec.preprocessing.input_size, spec.network.strides)
+        if spec.preprocessing.pad_multiple is None:
+            cells: int | str = anchor_count(spec.preprocessing.input_size, spec.network.strides)
+        else:
+            cells = "cells"
         return {spec.network.output: ["batch", cells, 5 + len(spec.labels)]}
 
     def answer(
@@ -33,7 +36,7 @@ class DetectionTask(Task[DetectionSpec]):
     ) -> dict[str, Any]:
         boxes, scores, class_ids = decode_detections(
             raw[0],
-            input_size=spec.preprocessing.input_size,
+            input_size=spec.preprocessing.size_for(*image_size),
             strides=spec.network.strides,
             placement=placement,
             image_size=image_size,

@@ -39,9 +39,9 @@ class Engine:
     ) -> None:
         """Open a session on ``device``: "cpu", "cuda", or "auto" (CUDA where it works, else the CPU; see ``.device``).
 
-        ``outputs`` are the names and shapes that the file must have. ``threads`` (default: the cores this process may
-        use) work on one picture. Spinning threads answer sooner and burn their core while they wait, so a service
-        that shares its machine turns it off.
+        ``outputs`` are the names and shapes that the file must have, see `Task.outputs`. ``threads`` (default: the
+        cores this process may use) work on one picture. Spinning threads answer sooner and burn their core while they
+        wait, so a service that shares its machine turns it off.
         """
         if threads is not None and threads < 1:
             raise UserError(f"threads: expected a number from 1 up, got {threads!r}")
@@ -58,7 +58,10 @@ class Engine:
         _check_interface(self._session, bundle, outputs)
 
     def run(self, batch: NDArray[np.float32], outputs: Sequence[str]) -> list[NDArray[np.float32]]:
-        """The named outputs, each float32 [B, ...], of a C-contiguous batch float32 [B, 3, h, w]."""
+        """The named outputs, each float32 [B, ...], of a C-contiguous batch float32 [B, 3, h, w].
+
+        ``h`` and ``w`` are what `Preprocessing.size_for` gives.
+        """
         return self._session.run(outputs, {self.input: batch})  # type: ignore[no-any-return]
 
 
@@ -150,9 +153,11 @@ def _check_interface(
 ) -> None:
     """Compare names, types and the sizes that the file fixes with the bundle's spec."""
     spec = bundle.spec
+    free = spec.preprocessing.pad_multiple is not None
+    size: tuple[int | str, int | str] = ("height", "width") if free else spec.preprocessing.input_size
     # The input first: a wrong input size would be seen at the outputs too.
     expected: dict[str, tuple[Any, list[int | str | None]]] = {
-        spec.network.input: (session.get_inputs(), ["batch", 3, *spec.preprocessing.input_size])
+        spec.network.input: (session.get_inputs(), ["batch", 3, *size])
     }
     expected |= {name: (session.get_outputs(), list(shape)) for name, shape in outputs.items()}
     for name, (nodes, shape) in expected.items():
@@ -164,16 +169,14 @@ def _check_interface(
         if node.type != "tensor(float)" or not _fits(node.shape, shape):
             raise UserError(
                 f"{where}: {name!r} is {node.type} {node.shape}; bundle.yaml asks for tensor(float) {shape} "
-                "with a free batch size; export the bundle again"
+                f"with a free batch size{' and a free height and width' if free else ''}; export the bundle again"
             )
     if len(session.get_inputs()) != 1:
         raise UserError(f"bundle {bundle.path}: {spec.network.file} has more than one input; export the bundle again")
 
 
 def _fits(found: list[Any], expected: list[Any]) -> bool:
-    """Whether the shapes agree; a size that the file leaves open (a name or None) fits, and the batch must be open."""
-    return (
-        len(found) == len(expected)
-        and not isinstance(found[0], int)
-        and all(b is None or not isinstance(a, int) or a == b for a, b in zip(found[1:], expected[1:], strict=True))
+    """Whether the shapes agree: a size that the file leaves open (a name or None) fits, where a name stands it must."""
+    return len(found) == len(expected) and all(
+        b is None or not isinstance(a, int) or a == b for a, b in zip(found, expected, strict=True)
     )

@@ -5,6 +5,7 @@ Each stage is a method, so that the parity check and the service can stand betwe
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -67,19 +68,29 @@ class Model:
         """
         return single_picture(content, name).decode(max_pixels)
 
+    def input_size_for(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of the network's input for a picture of that size: those of one such size share a batch."""
+        return self.spec.preprocessing.size_for(height, width)
+
     def preprocess(
         self, pictures: Sequence[RGB], out: NDArray[np.float32] | None = None, *, reuse: bool = False
     ) -> tuple[NDArray[np.float32], list[Placement]]:
         """Pictures RGB uint8 [H, W, 3] to the network's input float32 [B, 3, h, w], written to ``out`` if given.
 
+        Where the bundle pads to a multiple, ``h`` and ``w`` are the pictures' own, and all must share them: see
+        `input_size_for`; `run_batch` takes any.
         ``reuse`` writes into a buffer of the calling thread, which its next call overwrites: that saves fresh memory
         and, for pictures of the size of the ones before, the area beside them.
         """
         preprocessing = self.spec.preprocessing
+        sizes = {self.input_size_for(*picture.shape[:2]) for picture in pictures} or {preprocessing.input_size}
+        if len(sizes) > 1:
+            raise ValueError(f"pictures: expected one size of the network's input, got {sorted(sizes)}")
+        size = sizes.pop()
         if reuse:
-            return self._held(len(pictures)).fill(preprocessing, pictures)
+            return self._held(len(pictures)).fill(preprocessing, pictures, size)
         if out is None:
-            out = np.empty((len(pictures), 3, *preprocessing.input_size), np.float32)
+            out = np.empty((len(pictures), 3, *size), np.float32)
         return out, [preprocessing.apply(picture, out=row)[1] for picture, row in zip(pictures, out, strict=True)]
 
     def network(self, batch: NDArray[np.float32], *, explain: bool = False) -> list[NDArray[np.float32]]:
@@ -103,7 +114,10 @@ class Model:
         explain: bool = False,
         **options: Unpack[Options],
     ) -> list[Result]:
-        """Predict on decoded pictures (from ``decode``, or RGB uint8 arrays) as one batch, in the calling thread."""
+        """Predict on decoded pictures (from ``decode``, or RGB uint8 arrays) at once, in the calling thread.
+
+        Those of one `input_size_for` are one batch.
+        """
         settings = self._settings(explain, options)
         held = [
             item if isinstance(item, Picture) else Picture(f"array[{index}]", item).decode()
@@ -186,10 +200,21 @@ class Model:
                 item.release()
 
     def _run(self, pictures: Sequence[Picture], settings: _Settings) -> list[Result]:
-        if not pictures:
-            return []
-        clock = _Clock()
         images = [picture() for picture in pictures]
+        batches: dict[tuple[int, int], list[int]] = {}
+        for index, image in enumerate(images):
+            batches.setdefault(self.input_size_for(*image.shape[:2]), []).append(index)
+        found: dict[int, Result] = {}
+        for chosen in batches.values():
+            results = self._run_alike(
+                [pictures[index] for index in chosen], [images[index] for index in chosen], settings
+            )
+            found |= zip(chosen, results, strict=True)
+        return [found[index] for index in range(len(pictures))]
+
+    def _run_alike(self, pictures: Sequence[Picture], images: Sequence[RGB], settings: _Settings) -> list[Result]:
+        """Predict on pictures that make inputs of one size."""
+        clock = _Clock()
         batch, placements = self.preprocess(images, reuse=True)
         preprocess = clock.lap() / len(images)
         raw = self.network(batch, explain=settings.explain)
@@ -215,7 +240,7 @@ class Model:
     def _held(self, count: int) -> _HeldInput:
         """This thread's input, kept between calls: fresh pages for every picture cost more than filling them."""
         held: _HeldInput | None = getattr(self._buffers, "input", None)
-        if held is None or len(held.array) < count:
+        if held is None or held.count < count:
             held = self._buffers.input = _HeldInput(count, self.spec.preprocessing.input_size)
         return held
 
@@ -224,13 +249,18 @@ class _HeldInput:
     """A network's input that is filled again and again, and what lies beside the picture in each place of it."""
 
     def __init__(self, count: int, size: tuple[int, int]) -> None:
-        self.array = np.empty((count, 3, *size), np.float32)
+        """For ``count`` pictures of at most that (height, width)."""
+        self.count = count
+        self._memory = np.empty(count * 3 * math.prod(size), np.float32)
+        self.array = self._cut(size)
         self._borders: list[object] = [None] * count
 
     def fill(
-        self, preprocessing: Preprocessing, pictures: Sequence[RGB]
+        self, preprocessing: Preprocessing, pictures: Sequence[RGB], size: tuple[int, int]
     ) -> tuple[NDArray[np.float32], list[Placement]]:
         """Preprocess the pictures into the first places; return those and where the pictures lie in them."""
+        if size != self.array.shape[2:]:
+            self.array, self._borders = self._cut(size), [None] * self.count
         placements = []
         for place, picture in enumerate(pictures):
             border = preprocessing.border_of(picture.shape[0], picture.shape[1])
@@ -239,6 +269,11 @@ class _HeldInput:
             placements.append(preprocessing.apply(picture, out=self.array[place], border=not known)[1])
             self._borders[place] = border
         return self.array[: len(pictures)], placements
+
+    def _cut(self, size: tuple[int, int]) -> NDArray[np.float32]:
+        """The memory as inputs of that size: it is the same for all, so that it does not grow with their number."""
+        shape = self.count, 3, *size
+        return self._memory[: math.prod(shape)].reshape(shape)
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,10 @@ class Task(ABC, Generic[Spec]):
 
     @abstractmethod
     def outputs(self, spec: Spec) -> Mapping[str, Sequence[int | str | None]]:
-        """The network's outputs by name with the shapes that the bundle promises; None is any size."""
+        """The network's outputs by name with the shapes that the bundle promises.
+
+        A name stands for a size that the file must leave open, None for any size.
+        """
 
     @abstractmethod
     def answer(

@@ -24,6 +24,7 @@ from toolkit.evaluation.coco_metrics import (
 from toolkit.training.augment import Labelled, compose
 from toolkit.training.dataset import TrainingSet
 from toolkit.training.module import TaskModule
+from toolkit.training.network import preprocessing_of
 from toolkit.training.task import RGB, TrainingTask
 from zoo.yolox_loss import yolox_loss
 
@@ -84,13 +85,14 @@ class DetectionModule(TaskModule):
         )
 
     def answer(self, raw: NDArray[np.float32], placement: Placement, index: int) -> Detections:
+        size = self.validation.samples[index].size
         return Detections(
             *ops.decode_detections(
                 raw,
-                input_size=self.config.model.input_size,
+                input_size=preprocessing_of(self.config).size_for(*size),
                 strides=self.network.strides,  # type: ignore[arg-type]
                 placement=placement,
-                image_size=self.validation.samples[index].size,
+                image_size=size,
                 score_threshold=SCORE_THRESHOLD,
                 iou_threshold=IOU_THRESHOLD,
                 max_detections=MAX_DETECTIONS,

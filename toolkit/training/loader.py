@@ -33,7 +33,7 @@ class Batch(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """A validation batch: ``images`` float32 [B, 3, h, w], where each picture lies in its input, and its index."""
+    """Validation inputs of one shape: ``images`` float32 [B, 3, h, w], where each picture lies in its, its index."""
 
     images: Tensor
     placements: list[Placement]
@@ -198,18 +198,22 @@ def training_loader(training_set: TrainingSet[Any], *, rank: int = 0, ranks: int
 
 def validation_loader(
     validation_set: ValidationSet, batch_size: int, *, rank: int = 0, ranks: int = 1
-) -> DataLoader[Checked]:
+) -> DataLoader[list[Checked]]:
     """The loader of the validation split, in order, in this process (it is short); its share where there are several.
 
-    No picture is given twice. All processes have the same number of batches, as they ask each other after each.
+    A batch comes in parts of one shape, so that no picture is padded for another. No picture is given twice. All
+    processes have the same number of batches, as they ask each other after each.
     """
 
-    def stack(items: Sequence[tuple[NDArray[np.float32], Placement, int]]) -> Checked:
-        pixels, placements, indices = zip(*items, strict=True)
-        return Checked(torch.from_numpy(np.stack(pixels)), list(placements), list(indices))
+    def stack(items: Sequence[tuple[NDArray[np.float32], Placement, int]]) -> list[Checked]:
+        shapes: dict[tuple[int, ...], list[tuple[NDArray[np.float32], Placement, int]]] = {}
+        for item in items:
+            shapes.setdefault(item[0].shape, []).append(item)
+        parts = [zip(*alike, strict=True) for alike in shapes.values()]
+        return [Checked(torch.from_numpy(np.stack(pixels)), list(at), list(which)) for pixels, at, which in parts]
 
     return DataLoader(
-        validation_set,  # type: ignore[arg-type]  # a map, not a Dataset of Checked
+        validation_set,  # type: ignore[arg-type]  # a map, not a Dataset of lists of Checked
         batch_sampler=validation_batches(len(validation_set), batch_size, rank=rank, ranks=ranks),
         collate_fn=stack,  # type: ignore[arg-type]
         generator=torch.Generator(),

@@ -63,6 +63,8 @@ class TaskModule(pl.LightningModule, ABC):
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Move the pictures, and targets that are tensors; boxes stay on the host, where the assigner reads them."""
+        if isinstance(batch, list):  # the parts of a validation batch
+            return [self.transfer_batch_to_device(part, device, dataloader_idx) for part in batch]
         # Depthwise convolutions run faster on the CPU with the channels last, and the fused batch norm asks for it.
         pixels = batch.images.to(device, memory_format=torch.channels_last, non_blocking=True)
         if isinstance(getattr(batch, "targets", None), Tensor):
@@ -89,10 +91,11 @@ class TaskModule(pl.LightningModule, ABC):
             if isinstance(callback, FiniteLoss):
                 callback.gradient_known(self.trainer, self, norm)
 
-    def validation_step(self, batch: Checked, batch_idx: int) -> None:
-        raw = self.network(batch.images).float().cpu().numpy()
-        for row, placement, index in zip(raw, batch.placements, batch.indices, strict=True):
-            self._found[index] = self.answer(np.ascontiguousarray(row), placement, index)
+    def validation_step(self, batch: list[Checked], batch_idx: int) -> None:
+        for part in batch:
+            raw = self.network(part.images).float().cpu().numpy()
+            for row, placement, index in zip(raw, part.placements, part.indices, strict=True):
+                self._found[index] = self.answer(np.ascontiguousarray(row), placement, index)
 
     def on_validation_epoch_end(self) -> None:
         found = self.processes.gathered(self._found)

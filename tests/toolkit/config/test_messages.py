@@ -95,6 +95,16 @@ FAULTS = [
     ),
     (
         "train:",
+        "preprocess: {pad_multiple: 48}\ntrain:",
+        "9: preprocess.pad_multiple: expected a multiple of 32, got 48 (number)",
+    ),
+    (
+        "train:",
+        "preprocess: {kind: stretch, pad_multiple: 32}\ntrain:",
+        "9: preprocess: pad_multiple is for kind 'letterbox', got kind 'stretch', which pads nothing; remove one",
+    ),
+    (
+        "train:",
         "augment: {zoom: {object_size: [9, 3]}}\ntrain:",
         "9: augment.zoom.object_size: expected [smallest, largest], got [9.0, 3.0]",
     ),
@@ -268,6 +278,15 @@ WRONG = [
     ("classification", "smoothing=0", "smoothing=0: unknown key; did you mean 'loss.smoothing'?"),
     ("detection", "train.smoothing=0", "train.smoothing=0: unknown key; the keys here are epochs, batch_size, "),
     ("classification", "preprocess.smoothing=0", "unknown key; did you mean 'loss.smoothing'?"),
+    *(
+        (
+            task,
+            "preprocess.pad_multiple=32",
+            f"preprocess.pad_multiple=32: unknown key for task '{task}' (set by configs/x.yaml:2), it belongs to"
+            " 'detection'; remove it",
+        )
+        for task in ("classification", "segmentation")
+    ),
     ("classification", "loss=", "expected a block of keys, got null; leave it out to take the defaults"),
     ("classification", "data=", "override data=: expected a block of keys, got null"),  # there are no defaults
     ("classification", "data.extra=more", "data.extra=more: expected a list, got 'more' (text)"),

@@ -125,6 +125,12 @@ def test_cuda_is_never_replaced_silently(tiny_bundle: Path, monkeypatch: pytest.
             "bundle.yaml asks for tensor(float) ['batch', 80, 7]",
         ),
         (tiny_network(batch=1), {}, "with a free batch size"),
+        (
+            tiny_network(),
+            {"preprocessing": Preprocessing(input_size=(64, 64), pad_multiple=32)},
+            "['batch', 3, 64, 64]; bundle.yaml asks for tensor(float) ['batch', 3, 'height', 'width'] with a free batch"
+            " size and a free height and width",
+        ),
     ],
 )
 def test_a_network_that_does_not_fit(network: bytes, spec: dict[str, object], message: str, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -243,7 +245,7 @@ def test_validation_comes_whole_in_order_and_as_it_is_predicted(task: str, folde
     table: Table[Any] = load_table(config).subset("val")
     checks = ValidationSet(table, preprocessing, 1)
     seen: list[int] = []
-    for batch in validation_loader(checks, 2):
+    for (batch,) in validation_loader(checks, 2):
         assert batch.images.shape[1:] == (3, 64, 96)
         seen += batch.indices
         for pixels, placement, index in zip(batch.images, batch.placements, batch.indices, strict=True):
@@ -251,3 +253,22 @@ def test_validation_comes_whole_in_order_and_as_it_is_predicted(task: str, folde
             np.testing.assert_array_equal(pixels.numpy(), wanted)
             assert placement == its_placement
     assert seen == list(range(len(table)))
+
+
+def test_validation_pictures_of_other_shapes_come_in_parts_of_one_shape(folder: Path) -> None:
+    """None is padded for another: what is said of a picture does not depend on what else is in its batch."""
+    config = config_of("detection", folder)
+    preprocessing = preprocessing_of(config).model_copy(update={"pad_multiple": 32})
+    table: Table[Any] = load_table(config)
+    checks = ValidationSet(table, preprocessing, 1)
+    checks.pictures = [  # type: ignore[assignment]
+        np.full((height, 120, 3), index, np.uint8) for index, height in enumerate((30, 60, 90, 30, 60, 90, 60))
+    ]
+    checks.table = replace(table, samples=table.samples[:7])
+    batches = [[part.indices for part in batch] for batch in validation_loader(checks, 4)]
+    assert batches == [[[0, 3], [1, 2]], [[4, 5, 6]]]  # inputs of 32 and of 64 rows
+    for part in itertools.chain(*validation_loader(checks, 4)):
+        for pixels, placement, index in zip(part.images, part.placements, part.indices, strict=True):
+            wanted, its_placement = preprocessing.apply(checks.pictures[index])
+            np.testing.assert_array_equal(pixels.numpy(), wanted)
+            assert placement == its_placement

@@ -134,7 +134,9 @@ def test_the_validation_says_exactly_what_one_process_says_of_those_weights(task
     held_out = table.subset("val")
     module = training_task(config.task).module(network, config, table.subset("train"), held_out, total_steps=1)
     answers = []
-    for batch in validation_loader(ValidationSet(held_out, preprocessing_of(config), 0), config.train.batch_size):
+    for batch in itertools.chain(
+        *validation_loader(ValidationSet(held_out, preprocessing_of(config), 0), config.train.batch_size)
+    ):
         with torch.inference_mode():
             raw = network(batch.images.to(memory_format=torch.channels_last)).numpy()
         each = zip(raw, batch.placements, batch.indices, strict=True)

@@ -54,7 +54,7 @@ def checked(*indices: int) -> Checked:
 def validate(module: Summing, *batches: Checked) -> None:
     """What the trainer does."""
     for number, batch in enumerate(batches):
-        module.validation_step(batch, number)
+        module.validation_step([batch], number)
     module.on_validation_epoch_end()
 
 
@@ -62,6 +62,18 @@ def test_answers_are_measured_in_the_order_of_the_pictures(module: Summing) -> N
     validate(module, checked(2, 0), checked(3, 1))
     assert [index for index, _ in module.measured] == [0, 1, 2, 3]
     assert module.logged["val/count"] == 4  # type: ignore[index,operator]
+
+
+def test_the_parts_of_a_batch_are_moved_and_measured_alike(module: Summing) -> None:
+    wide = Checked(torch.ones(2, 3, 2, 4), [HERE] * 2, [1, 3])
+    moved = module.transfer_batch_to_device([checked(2, 0), wide], torch.device("cpu"), 0)
+    assert [part.images.is_contiguous(memory_format=torch.channels_last) for part in moved] == [True, True]
+    with torch.no_grad():
+        module.validation_step(moved, 0)
+    module.on_validation_epoch_end()
+    assert [index for index, _ in module.measured] == [0, 1, 2, 3]
+    small, large = module.measured[0][1], module.measured[1][1]
+    assert large == pytest.approx(2 * small)  # of twice as many pixels
 
 
 def test_a_part_of_the_pictures_is_not_measured_and_not_kept(module: Summing) -> None:
