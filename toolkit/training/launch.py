@@ -33,9 +33,8 @@ TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR
 # How long a process waits for the others' part of a step, and for what one makes for all, such as the checked data. A
 # process that dies is noticed at once, by its closed connection; this is for a machine that falls silent.
 TIMEOUT, PATIENT = datetime.timedelta(minutes=30), datetime.timedelta(hours=24)
-PATIENCE = (
-    30.0  # seconds for the network to notice a process that is gone, and for the others to end after the last step
-)
+# Seconds for the network to notice a process that is gone, and for the others to end after the last step.
+PATIENCE = 30.0
 HOME = Path(__file__).parents[2]
 _trainings = itertools.count()  # of this process, which torchrun started
 

@@ -41,7 +41,8 @@ class Processes:
 
     def __str__(self) -> str:
         where = f" on {self.machines} machines" if self.machines > 1 else ""
-        return f"{self.count} processes{where}, {torch.get_num_threads()} threads each"
+        threads = torch.get_num_threads()
+        return f"{self.count} processes{where}, {threads} {'thread' if threads == 1 else 'threads'} each"
 
     @property
     def first(self) -> bool:
