@@ -170,4 +170,4 @@ def test_the_loaders_processes_outlive_signals_until_the_step_is_done(classifier
                 process.kill()
     assert process.returncode == 143, "".join(seen)
     assert seen[-1].endswith(f"stopped by SIGTERM; `toolkit train --resume {run}` goes on after step {point_of(run)}\n")
-    assert not [line for line in seen if "Traceback" in line]
+    assert not [line for line in seen if "Traceback" in line], "".join(seen)
