@@ -42,6 +42,7 @@ def create_app(model: Model, settings: Settings | None = None) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.service = service
+    app.state.error_forms = {}
     app.state.metrics = metrics
     for expected in EXPECTED:
         app.add_exception_handler(expected, _answer_error)

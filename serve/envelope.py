@@ -28,7 +28,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 64 * 2**20
 _SHOWN_PATH = 200
-_UNLOGGED = ("/health/live", "/health/ready")
+_UNLOGGED = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/health")  # probes
 
 
 class Envelope:

@@ -1,14 +1,17 @@
-"""What the service answers when it cannot predict: a status and one sentence, always as ``{"error": "..."}``."""
+"""What the service answers when it cannot predict: a status and one sentence, in the form of the dialect asked."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
+from serve.exchange import current
 from toolkit.errors import PictureError, PictureTooLarge
 
 
@@ -43,9 +46,33 @@ def as_request_error(request: Request, error: Exception) -> RequestError:
 EXPECTED: tuple[type[Exception], ...] = (RequestError, PictureError, RequestValidationError, HTTPException)
 
 
-def error_answer(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """The one form of every error answer."""
-    return JSONResponse({"error": sentence}, status, headers=dict(headers or {}))
+# A status, the sentence and the request's id as the JSON of one dialect's errors. The application holds those that
+# differ from ``{"error": "..."}`` by path, in ``app.state.error_forms``.
+ErrorForm = Callable[[int, str, str], dict[str, Any]]
+
+
+def error_answer(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> ErrorAnswer:
+    """An error in the form of whichever dialect was asked."""
+    return ErrorAnswer(status, sentence, headers)
+
+
+class ErrorAnswer(Response):
+    """An error whose form is chosen when it is sent, by the path that was asked."""
+
+    def __init__(self, status: int, sentence: str, headers: Mapping[str, str] | None) -> None:
+        super().__init__(status_code=status)
+        self._sentence = sentence
+        self._more = dict(headers or {})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        form: ErrorForm = scope["app"].state.error_forms.get(scope["path"], _plain)
+        exchange = current()
+        told = form(self.status_code, self._sentence, exchange.request_id if exchange else "")
+        await JSONResponse(told, self.status_code, headers=self._more)(scope, receive, send)
+
+
+def _plain(status: int, sentence: str, request_id: str) -> dict[str, Any]:
+    return {"error": sentence}
 
 
 def _http_sentence(request: Request, error: HTTPException) -> str:

@@ -29,6 +29,8 @@ Given = Upload | RGB | Callable[[], Upload]
 Answer = TypeVar("Answer")
 # How many pictures of one request are worked on at once: the others of it wait, and leave room for other requests.
 _ABREAST = 8
+# Up to this many bytes are worked on where they are: that costs less than to wait for a thread.
+_SHORT = 2**18
 
 
 class Served:
@@ -100,8 +102,10 @@ class Served:
                 raise row
         return np.stack(cast(list[NDArray[np.float32]], rows))
 
-    async def work(self, function: Callable[[], Answer], caller: Caller) -> Answer:
-        """What ``function`` returns or raises, called in a worker thread: for large bodies and large answers."""
+    async def work(self, function: Callable[[], Answer], caller: Caller, size: int) -> Answer:
+        """What ``function`` returns or raises; it works on ``size`` bytes, in a worker thread where they are many."""
+        if size <= _SHORT:
+            return function()
         (answer,) = await caller.wait(self._in_lanes([function]))
         if isinstance(answer, Exception):
             raise answer

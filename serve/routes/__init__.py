@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
-from serve.routes import descriptions, health, metrics, oip, predict
+from serve.routes import descriptions, health, metrics, oip, paddlex, predict
 from serve.service import Service
 
 ROUTES: tuple[Callable[[FastAPI, Service], None], ...] = (
     predict.add,
     oip.add,
+    paddlex.add,
     health.add,
     descriptions.add,
     metrics.add,

@@ -7,10 +7,10 @@ A model takes either an encoded picture (BYTES), which is answered with the task
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response
@@ -28,11 +28,8 @@ from serve.tensors import InferRequest, Tensor, TensorSpec, read_request, write_
 from toolkit.errors import suggest
 
 _HEADER_LENGTH = "Inference-Header-Content-Length"
-# Up to this many bytes are worked on where they arrive: that costs less than to wait for a thread once more.
-_SHORT = 2**18
 _TIMEOUT = "timeout"  # a parameter of a request, in microseconds
-_TAGS: list[Any] = ["open inference protocol"]
-Done = TypeVar("Done")
+_TAGS: list[Any] = ["oip"]
 
 
 @dataclass(frozen=True)
@@ -64,11 +61,11 @@ def add(app: FastAPI, service: Service) -> None:
 
 
 def _add_server(app: FastAPI, service: Service) -> None:
-    @app.get("/v2/health/live", summary="Whether the event loop turns", tags=_TAGS)
+    @app.get("/v2/health/live", summary="Whether the event loop turns", tags=[*_TAGS, "health"])
     async def live() -> HealthAnswer:
         return HealthAnswer(status="live")
 
-    @app.get("/v2/health/ready", responses=errors(503), summary="Whether pictures are taken", tags=_TAGS)
+    @app.get("/v2/health/ready", responses=errors(503), summary="Whether pictures are taken", tags=[*_TAGS, "health"])
     async def ready() -> HealthAnswer:
         service.require_ready()
         return HealthAnswer(status="ready")
@@ -104,7 +101,7 @@ def _add_model(app: FastAPI, service: Service, path: str) -> None:
             encoding = choose_encoding(", ".join(request.headers.getlist("accept-encoding")))
             async with service.bodies.of(request) as body:
                 read = partial(read_request, body, request.headers.get(_HEADER_LENGTH), input_specs(served.model))
-                asked = await _run(read, len(body), served, caller)
+                asked = await served.work(read, caller, len(body))
                 spec = served.model.spec
                 form = _Form({"model_name": spec.name, "model_version": spec.version}, asked, encoding)
                 return await _answer(served, asked, _hurried(caller, asked, arrived), form)
@@ -183,12 +180,7 @@ async def _answer(served: Served, asked: InferRequest, caller: Caller, form: _Fo
     wanted = _wanted(asked, name, raw_specs(served.model))
     raw = await served.tensors(given.values, caller, outputs=wanted)
     outputs = [Tensor(key, "FP32", values.shape, values) for key, values in raw.items()]
-    return await _run(partial(form.of, outputs), sum(values.nbytes for values in raw.values()), served, caller)
-
-
-async def _run(function: Callable[[], Done], size: int, served: Served, caller: Caller) -> Done:
-    """Call ``function``, which works on ``size`` bytes, where it is best called."""
-    return function() if size <= _SHORT else await served.work(function, caller)
+    return await served.work(partial(form.of, outputs), caller, sum(values.nbytes for values in raw.values()))
 
 
 def _wanted(asked: InferRequest, given: str, specs: Sequence[TensorSpec]) -> list[str]:
