@@ -156,6 +156,7 @@ _MEANING = {
     429: "Busy: come back after the seconds in Retry-After",
     500: "A fault of the service; the log has it under the answer's X-Request-Id",
     504: "The deadline of the request passed before an answer was there",
+    502: "The host that a URL names did not give the picture",
     503: "Starting, draining or unfit; the error says which",
 }
 _BINARY = {"type": "string", "format": "binary"}

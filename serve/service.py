@@ -17,6 +17,7 @@ from serve.errors import RequestError
 from serve.exchange import current
 from serve.observer import Observer
 from serve.pool import BoundedPool
+from serve.remote import RemotePictures
 from serve.served import Served
 from serve.settings import Settings
 from toolkit.errors import UserError, suggest
@@ -39,6 +40,7 @@ class Service:
         self.pool = BoundedPool(settings.runs, settings.waiting)
         self.bodies = BodyBudget(settings.max_body_bytes, settings.held_bytes, settings.body_seconds)
         self.default = Served(model, self.pool, settings.max_pixels, self.observer)
+        self.remote = RemotePictures(settings.picture_hosts, settings.max_body_bytes)
         self.why_not_ready = _STARTING
         self.failed = False
         self.checked = asyncio.Event()

@@ -30,7 +30,9 @@ class Settings:
         max_pixels: a picture with more gets 413.
         body_seconds: a body that takes longer to arrive gets 408.
         keys: the file of API keys, which then everything but health needs; None asks for none.
-        cors_origins: the origins whose pages may call from a browser; "*" is all.
+        picture_hosts: the hosts that a picture named by its URL may be fetched from; none refuses every URL.
+        picture_hosts: tuple[str, ...] = ()
+    cors_origins: the origins whose pages may call from a browser; "*" is all.
     """
 
     workers: int | None = None
@@ -41,6 +43,7 @@ class Settings:
     max_pixels: int = MAX_PIXELS
     body_seconds: float = 60.0
     keys: Path | None = None
+    picture_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
 
     @property
