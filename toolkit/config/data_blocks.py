@@ -59,6 +59,16 @@ class FilesData(DataCommon):
         description="Whether a group that stands in two splits is a fault; false where the split file or the data puts "
         "it so on purpose.",
     )
+    hold_out: Annotated[tuple[Name, ...], AfterValidator(distinct)] = Field(
+        default=(),
+        description="Sources or groups whose pictures are put into the split test, whatever else is said of them: they "
+        "are neither trained nor validated on.",
+    )
+    folds: dict[Name, Annotated[tuple[Name, ...], Field(min_length=1)]] = Field(
+        default={},
+        description="What `toolkit crossval` holds out in turn, {name: [sources or groups]}; {} holds out every source "
+        "by itself.",
+    )
     classes: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(distinct)] | None = Field(
         default=None,
         description="Class names to learn, in the order of their ids, matched to the labels by name; null takes all "

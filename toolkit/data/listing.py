@@ -54,6 +54,7 @@ class Settings:
     classes: Sequence[str] | None = None
     val_fraction: float = 0.1
     check_groups: bool = True
+    hold_out: Sequence[str] = ()
     on_fault: str = "stop"
     seed: int = 0
     progress: Progress | None = None
@@ -67,6 +68,7 @@ class Settings:
             classes=config.classes,
             val_fraction=config.val_fraction,
             check_groups=config.check_groups,
+            hold_out=config.hold_out,
             on_fault=config.on_fault,
             seed=seed,
             progress=progress,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -53,6 +53,7 @@ def assign_splits(found: Found, settings: Settings, log: FaultLog) -> dict[str, 
     """The row of each usable picture, less those that a held-out picture forbids; each row has a group.
 
     A split file goes before what the data says; without both, or without a word about val, train and val are drawn.
+    What ``hold_out`` names is in test before all that, so that nothing is drawn of it.
     """
     entries = found.entries
     if settings.whole:
@@ -64,9 +65,11 @@ def assign_splits(found: Found, settings: Settings, log: FaultLog) -> dict[str, 
     else:
         rows = {name: Row(entry.split) for name, entry in entries.items() if entry.split}
     rows |= {name: Row(entry.split) for name, entry in entries.items() if entry.pinned}
+    held = _held_out(rows, found, settings, log)
+    rows |= held
     rows = {name: _filled(rows[name], entries[name]) for name in found.digests if name in rows}
     if settings.splits is None and "val" not in found.told:
-        rows |= _drawn(found, settings, log)
+        rows |= _drawn(found, settings, log, held)
     return _without_crossings(rows, found, settings, log)
 
 
@@ -126,12 +129,34 @@ def _listed(path: Path, found: Found, log: FaultLog) -> dict[str, Row]:
     return {name: row for name, row in rows.items() if name in asked}
 
 
-def _drawn(found: Found, settings: Settings, log: FaultLog) -> dict[str, Row]:
-    """Train and val for every picture that the data puts nowhere, or into train where it speaks of test alone."""
+def _held_out(rows: Mapping[str, Row], found: Found, settings: Settings, log: FaultLog) -> dict[str, Row]:
+    """A row in test for every usable picture whose source or group ``hold_out`` names."""
+    entries, used, held = found.entries, set[str](), dict[str, Row]()
+    names = set[str]()
+    for name in found.digests:
+        row = _filled(rows.get(name, Row("")), entries[name])
+        told = {row.source, row.group}
+        names |= told - {"", name}
+        if asked := told.intersection(settings.hold_out):
+            used |= asked
+            held[name] = replace(row, split="test")
+    for name in sorted(set(settings.hold_out) - used):
+        log.add_fatal(
+            found.listing.shown,
+            f"no usable picture is of the source or group {name!r} of data.hold_out{suggest(name, names)}",
+        )
+    return held
+
+
+def _drawn(found: Found, settings: Settings, log: FaultLog, held: Collection[str]) -> dict[str, Row]:
+    """Train and val for every picture that the data puts nowhere, or into train where it speaks of test alone; those
+    that are ``held`` out already are passed over.
+    """
     entries = found.entries
     open_split = "train" if found.told else ""
-    pinned = [name for name in found.digests if entries[name].pinned]
-    names = [name for name in found.digests if entries[name].split == open_split and not entries[name].pinned]
+    usable = [name for name in found.digests if name not in held]
+    pinned = [name for name in usable if entries[name].pinned]
+    names = [name for name in usable if entries[name].split == open_split and not entries[name].pinned]
     groups = {name: entries[name].group for name in (*names, *pinned)}
     drawn = draw_held_out(
         names, groups, found.digests, found.strata,

@@ -67,6 +67,7 @@ class CocoSet:
             "classes": None,
             "on_fault": "stop",
             "check_groups": True,
+            "hold_out": (),
         }
         data = SimpleNamespace(**{**block, **changes})
         return load_table(SimpleNamespace(task="detection", seed=seed, data=data), progress=progress)

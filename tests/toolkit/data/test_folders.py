@@ -101,6 +101,17 @@ def test_extra_pictures_train(more: Any) -> None:
     assert splits(more.load(extra=(), leave_out=())).items() <= splits(table).items()
 
 
+def test_held_out_pictures_are_out_before_the_split_is_drawn(more: Any) -> None:
+    table = more.load(hold_out=("web",))
+    held = [sample.name for sample in table.samples if sample.split == "test"]
+    assert held == ["../more/cat/web__1.jpg"]
+    assert {n: s for n, s in splits(table).items() if n not in held} == {
+        n: s for n, s in splits(more.load()).items() if n not in held
+    }
+    own = more.load(extra=(), leave_out=(), hold_out=("cat/0.jpg",))  # a picture without a group is its own
+    assert own.counts()["cat"] == {"train": 5, "val": 2, "test": 1}
+
+
 def test_extra_pictures_need_no_row(more: Any) -> None:
     rows = [f"{'cat' if n < 8 else 'dog'}/{n}.jpg,{'val' if n % 4 == 0 else 'train'}\n" for n in range(12)]
     more.write("../splits.csv", "image,split\n" + "".join(rows))

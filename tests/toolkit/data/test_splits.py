@@ -44,6 +44,43 @@ def test_groups(coco: Any) -> None:
     assert [len(table.subset(split)) for split in ("train", "val", "test")] == [3, 1, 1]
 
 
+SOURCES = (
+    "image,split,source,group\na.jpg,train,web,x\nb.jpg,train,own,y\nc.jpg,val,own,z\nd.jpg,val,web,w\n"
+    "e.jpg,train,own,\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("hold_out", "splits"),
+    [
+        ((), "train train val val train"),
+        (("web",), "test train val test train"),
+        (("x", "w"), "test train val test train"),  # two groups
+        (("own",), "train test test val test"),
+    ],
+)
+def test_what_is_held_out_is_neither_trained_nor_validated_on(
+    coco: Any, hold_out: tuple[str, ...], splits: str
+) -> None:
+    coco.csv = SOURCES
+    assert [s.split for s in coco.load(hold_out=hold_out).samples] == splits.split()
+
+
+def test_nobody_of_that_name_to_hold_out(coco: Any) -> None:
+    coco.csv = SOURCES
+    message = "no usable picture is of the source or group 'wed' of data.hold_out; did you mean 'web'?"
+    assert faults_of(coco, hold_out=("own", "wed")) == [Fault("pets/annotations.json", message)]
+
+
+def test_held_out_in_part(coco: Any) -> None:
+    """A group that has a foot in both camps is a fault, as between any two splits."""
+    coco.csv = SOURCES.replace("own,y", "own,x")
+    told = (
+        "group 'x' is in test (a.jpg) and in train (b.jpg); keep a group in one split, or set data.check_groups: false"
+    )
+    assert Fault(CSV, told) in faults_of(coco, hold_out=("web",))
+
+
 @pytest.mark.parametrize(
     ("text", "file", "message"),
     [
