@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.errors import DataFaults, PictureError, UserError
 
 if TYPE_CHECKING:
+    from toolkit.api import crossval as crossval
     from toolkit.api import evaluate as evaluate
     from toolkit.api import export as export
     from toolkit.api import resume as resume
@@ -33,6 +34,7 @@ _HOME = {
     "Failure": "toolkit.results",
     "Model": "toolkit.inference",
     "SegmentationResult": "toolkit.results",
+    "crossval": "toolkit.api",
     "evaluate": "toolkit.api",
     "export": "toolkit.api",
     "load": "toolkit.inference",

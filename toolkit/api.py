@@ -66,6 +66,37 @@ def resume_from(
     return resume_training(opened, overrides, progress=progress, bar=bar)
 
 
+def crossval(
+    config: str | Path, *, by: str = "source", run_dir: str | Path | None = None, **overrides: Any
+) -> dict[str, Any]:
+    """Train a config once for each of ``data.folds`` without its pictures, and return the numbers on them.
+
+    Without folds every source is held out by itself, or with ``by="group"`` every group. The runs and
+    ``crossval.json``, which is returned, are put into ``run_dir`` (``runs/NAME/crossval``); called again, the finished
+    runs are kept and one that died goes on. Raises ``UserError`` as `train` does.
+    """
+    return crossval_from(config, as_overrides(overrides), by=by, run_dir=run_dir)
+
+
+def crossval_from(
+    config: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    by: str = "source",
+    run_dir: str | Path | None = None,
+    progress: Progress | None = None,
+    bar: bool = False,
+) -> dict[str, Any]:
+    """`crossval` with overrides as text, and progress."""
+    loaded = load_config(config, overrides)
+    _need(_TRAINING, "training")
+    from toolkit.training.crossval import cross_validate
+    from toolkit.training.run_folder import RUNS
+
+    folder = RUNS / loaded.config.name / "crossval" if run_dir is None else Path(run_dir)
+    return cross_validate(config, overrides, folder, by=by, progress=progress, bar=bar)
+
+
 def benchmark_training(
     config: str | Path, overrides: Sequence[str] = (), *, steps: int = 20, progress: Progress | None = None
 ) -> tuple[StepTimes, list[str]]:

@@ -1,4 +1,4 @@
-"""``toolkit train``, ``evaluate`` and ``export``: thin wrappers of `toolkit.api`."""
+"""``toolkit train``, ``crossval``, ``evaluate`` and ``export``: thin wrappers of `toolkit.api`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ Overrides = Annotated[
 def add_to(app: typer.Typer) -> None:
     """Register the commands of this file."""
     app.command()(train)
+    app.command()(crossval)
     app.command()(evaluate)
     app.command()(export)
 
@@ -54,6 +55,32 @@ def train(
             run = api.train_from(config, changes, run_dir=run_dir, progress=progress, bar=sys.stderr.isatty())
     if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun started, the first has the bundle
         typer.echo(str(run))
+
+
+def crossval(
+    config: Annotated[str, typer.Argument(help="A config file, or the name of a shipped one.")],
+    overrides: Overrides = None,
+    by: Annotated[
+        str, typer.Option(help="What is held out in turn where data.folds says nothing: each source, or each group.")
+    ] = "source",
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the runs are put, and found again when it is called again; default runs/NAME/crossval."
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print crossval.json, for programs.")] = False,
+) -> None:
+    """Train a config once for each fold of sources or groups, without them, and measure it on them."""
+    from toolkit import api
+    from toolkit.cli.crossval_tables import as_folds
+    from toolkit.evaluation.table import as_json
+
+    with progress_bar() as progress:
+        result = api.crossval_from(
+            config, overrides or [], by=by, run_dir=run_dir, progress=progress, bar=sys.stderr.isatty()
+        )
+    typer.echo(as_json(result) if json else as_folds(result))
 
 
 def evaluate(

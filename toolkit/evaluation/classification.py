@@ -43,6 +43,7 @@ class ClassificationEvaluation(Evaluation):
                 ("top-5", at(metrics, intervals, "top5"), "the right class is among the five likeliest")
                 if metrics["top5"] is not None
                 else None,
+                ("macro-recall", at(metrics, intervals, "macro_recall"), "mean recall of the classes that are there"),
                 ("macro-F1", at(metrics, intervals, "macro_f1"), "mean of the classes' F1"),
                 (
                     "calibration error",
@@ -63,8 +64,11 @@ class ClassificationEvaluation(Evaluation):
                     for name, row in metrics["per_class"].items()
                 ),
             ),
-            *of_parts(metrics, {"top-1": ("top1",), "macro-F1": ("macro_f1",)}),
+            *of_parts(metrics, self.columns(metrics)),
         ]
+
+    def columns(self, metrics: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+        return {"top-1": ("top1",), "macro-recall": ("macro_recall",), "macro-F1": ("macro_f1",)}
 
     def headline(self, metrics: dict[str, Any]) -> str:
         return f"top-1 {number(metrics['top1'])}, macro-F1 {number(metrics['macro_f1'])}"

@@ -35,9 +35,10 @@ def measure_classification(
 
     Returns:
         Plain numbers for JSON; None stands where there is nothing to measure. ``top1``; ``top5`` (with more than five
-        classes); ``macro_f1``, the mean over the classes that are true or answered at least once; ``per_class``
-        precision, recall, f1 and pictures; ``confusion_matrix`` (rows true) with ``confusion_labels``;
-        ``calibration``; ``intervals`` of 95 %; ``per_group`` and ``per_source`` top1, macro_f1 and pictures.
+        classes); ``macro_recall``, the mean over the classes that are true at least once; ``macro_f1``, the mean over
+        those that are true or answered at least once; ``per_class`` precision, recall, f1 and pictures;
+        ``confusion_matrix`` (rows true) with ``confusion_labels``; ``calibration``; ``intervals`` of 95 %;
+        ``per_group`` and ``per_source`` top1, macro_recall, macro_f1 and pictures.
 
     Raises:
         ValueError: no pictures, lengths that differ, a class out of range, two classes of one name, or numbers that
@@ -58,6 +59,7 @@ def measure_classification(
     return {
         "top1": values["top1"],
         "top5": values.get("top5"),
+        "macro_recall": values["macro_recall"],
         "macro_f1": values["macro_f1"],
         "per_class": {
             name: {**row, "pictures": int(matrix[i].sum())} for i, (name, row) in enumerate(values["per_class"].items())
@@ -111,7 +113,11 @@ def _tally(counted: _Counted, weights: NDArray[np.int64]) -> Tally:
 
 
 def _overall(tally: Tally) -> Numbers:
-    return {"top1": ratio(tally.hit.sum(1), tally.true.sum(1)), "macro_f1": mean_of_known(tally.dice)}
+    return {
+        "top1": ratio(tally.hit.sum(1), tally.true.sum(1)),
+        "macro_recall": mean_of_known(tally.recall),
+        "macro_f1": mean_of_known(tally.dice),
+    }
 
 
 def _check(

@@ -104,11 +104,11 @@ class DetectionEvaluation(Evaluation):
                     (name, (Ranged(coco[f"AP_{name}"]), Ranged(coco[f"AR_{name}"]), meaning)) for name, meaning in sizes
                 ),
             ),
-            *of_parts(
-                metrics,
-                {"AP": ("AP",), "AP50": ("AP50",), "found": ("found",), "precision of boxes": ("precision_of_boxes",)},
-            ),
+            *of_parts(metrics, self.columns(metrics)),
         ]
+
+    def columns(self, metrics: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+        return {"AP": ("AP",), "AP50": ("AP50",), "found": ("found",), "precision of boxes": ("precision_of_boxes",)}
 
     def headline(self, metrics: dict[str, Any]) -> str:
         return f"AP {number(metrics['coco']['AP'])}, AP50 {number(metrics['coco']['AP50'])}"

@@ -49,8 +49,15 @@ class SegmentationEvaluation(Evaluation):
                 ("pixel accuracy", at(metrics, intervals, "pixel_accuracy"), "of all pixels, the background's too"),
             ),
             Section("class", ("Dice", "IoU", "Dice per picture", "recall", "precision", "in pictures"), _rows(metrics)),
-            *of_parts(metrics, _columns(metrics)),
+            *of_parts(metrics, self.columns(metrics)),
         ]
+
+    def columns(self, metrics: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+        """The means, and the Dice of classes and regions where they are few."""
+        columns: dict[str, tuple[str, ...]] = {"mean Dice": ("mean_dice",)}
+        each = {name: ("dice", name) for name in metrics["mean_over"]}
+        each |= {f"{name} (region)": ("regions", name) for name in metrics["regions"]}
+        return {**columns, **(each if len(each) <= MOST_COLUMNS else {"mean IoU": ("mean_iou",)})}
 
     def headline(self, metrics: dict[str, Any]) -> str:
         told = {**metrics["per_class"], **metrics["regions"]}
@@ -106,11 +113,3 @@ def _rows(metrics: dict[str, Any]) -> tuple[Row, ...]:
             cells = (dice, Ranged(row["iou"]), per_picture, recall, precision, row["pictures"])
             rows.append((told.format(name), cells))
     return tuple(rows)
-
-
-def _columns(metrics: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    """What is told of a source or group: the means, and the Dice of classes and regions where they are few."""
-    columns: dict[str, tuple[str, ...]] = {"mean Dice": ("mean_dice",)}
-    each = {name: ("dice", name) for name in metrics["mean_over"]}
-    each |= {f"{name} (region)": ("regions", name) for name in metrics["regions"]}
-    return {**columns, **(each if len(each) <= MOST_COLUMNS else {"mean IoU": ("mean_iou",)})}

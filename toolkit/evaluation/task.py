@@ -15,7 +15,7 @@ from toolkit import images
 from toolkit.data.table import Progress, Table
 from toolkit.drawing_text import RGB
 from toolkit.evaluation.plots import Plot
-from toolkit.evaluation.sections import Section
+from toolkit.evaluation.sections import Ranged, Section, at
 from toolkit.inference.model import Model
 
 TASKS = {
@@ -56,6 +56,15 @@ class Evaluation(ABC):
     @abstractmethod
     def sections(self, metrics: dict[str, Any]) -> list[Section]:
         """The metrics as the tables that people read."""
+
+    @abstractmethod
+    def columns(self, metrics: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+        """The numbers that are told of a source or group, the first of them first: the key path of each by its name."""
+
+    def of_source(self, metrics: dict[str, Any], source: str) -> dict[str, Ranged]:
+        """Those numbers of one source."""
+        row, around = metrics["per_source"][source], metrics["intervals"]["per_source"][source]
+        return {name: at(row, around, *path) for name, path in self.columns(metrics).items()}
 
     @abstractmethod
     def plots(self, metrics: dict[str, Any], table: Table[Any], predictions: Any) -> list[Plot]:

@@ -72,6 +72,8 @@ def test_every_number_against_loops(pictures: int, classes: int) -> None:
     in_five = sum(t in likeliest(row, 5) for t, row in zip(truth, probabilities, strict=True)) / pictures
     assert found["top5"] == (pytest.approx(in_five) if classes > 5 else None)
     assert found["macro_f1"] == pytest.approx(slow_macro(truth.tolist(), answers, classes))
+    recalls = [np.mean([a == c for t, a in zip(truth, answers, strict=True) if t == c]) for c in set(truth.tolist())]
+    assert found["macro_recall"] == pytest.approx(np.mean(recalls))
     for name, wanted in zip(names, slow_f1(truth.tolist(), answers, classes), strict=True):
         row = found["per_class"][name]
         assert row.pop("pictures") == truth.tolist().count(names.index(name))
@@ -178,8 +180,9 @@ def test_per_source() -> None:
     sources = ["web", "web", "street", "street", ""]
     found = measure_classification(truth, np.eye(2)[answers], NAMES[:2], sources=sources)["per_source"]
     assert list(found) == ["street", "web"]
-    assert found["street"] == {"top1": 1.0, "macro_f1": 1.0, "pictures": 2}
-    assert found["web"] == {"top1": 0.5, "macro_f1": pytest.approx((2 / 3 + 0) / 2), "pictures": 2}
+    assert found["street"] == {"top1": 1.0, "macro_recall": 1.0, "macro_f1": 1.0, "pictures": 2}
+    f1 = pytest.approx((2 / 3 + 0) / 2)  # one class is answered and never true
+    assert found["web"] == {"top1": 0.5, "macro_recall": 0.5, "macro_f1": f1, "pictures": 2}
     assert measure_classification(truth, np.eye(2)[answers], NAMES[:2])["per_source"] == {}
 
 
@@ -192,7 +195,7 @@ def test_a_source_and_a_group_have_the_intervals_of_their_pictures_alone() -> No
         ("per_group", "object 2", slice(8, 12), None),
     ):
         alone = measure_classification(truth[rows], probabilities[rows], NAMES[:3], together)
-        for number in ("top1", "macro_f1"):
+        for number in ("top1", "macro_recall", "macro_f1"):
             assert found[key][name][number] == alone[number]
             assert found["intervals"][key][name][number] == alone["intervals"][number]
     assert len(found["per_group"]) == 10

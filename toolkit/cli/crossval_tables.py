@@ -1,0 +1,42 @@
+"""The tables that ``toolkit crossval`` prints for people; programs take the JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toolkit.evaluation.sections import Ranged, Row, Section, as_lines
+
+TITLES = {"held_out": "held out", "validation": "validation"}
+NOTE = (
+    "In brackets the 95 % interval: percentile bootstrap of a fold, of the mean from those of the folds. It speaks of\n"
+    "other pictures of these sources; how much another source would differ, the folds themselves show."
+)
+
+
+def as_folds(result: dict[str, Any]) -> str:
+    """A table of the held-out pictures, fold by fold, one of their sources, and one of the validation pictures."""
+    folds = result["folds"]
+    lines = [f"{result['name']}: {len(folds)} trainings, each measured on what it was trained without"]
+    for part, title in TITLES.items():
+        mean = result["mean"][part]
+        rows = [_row(name, fold[part]) for name, fold in folds.items()]
+        rows.append(("mean", (*map(_cell, mean.values()), "")))
+        lines += ["", *as_lines(Section(title, (*mean, "pictures"), tuple(rows)))]
+    rows = [_row(f"{name}: {source}", row) for name, fold in folds.items() for source, row in _sources(fold).items()]
+    if rows:
+        lines += ["", *as_lines(Section("source", (*result["mean"]["held_out"], "pictures"), tuple(rows)))]
+    return "\n".join([*lines, "", NOTE])
+
+
+def _sources(fold: dict[str, Any]) -> dict[str, Any]:
+    """The sources of a fold that has more than one."""
+    sources: dict[str, Any] = fold["held_out"]["per_source"]
+    return sources if len(sources) > 1 else {}
+
+
+def _row(name: str, part: dict[str, Any]) -> Row:
+    return name, (*map(_cell, part["numbers"].values()), part["pictures"])
+
+
+def _cell(number: dict[str, Any]) -> Ranged:
+    return Ranged(number["value"], number["interval"])
