@@ -24,10 +24,11 @@ _PROBE = (
     "service.request('GET', '/health/ready'); "
     "sys.exit(service.getresponse().status != 200)"
 )
+_COMMAND = ["toolkit", "serve", "/bundle", "--host", "0.0.0.0", "--port", str(PORT), "--log-format", "json"]
 _TEMPLATE = """\
 {mark}: serves the bundle {bundle}. In this folder:
 #   docker build -t {tag} .
-#   docker run --rm -p {port}:{port} {tag}
+#   docker run --rm --stop-timeout 40 -p {port}:{port} {tag}
 FROM python:3.11-slim
 
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 NUMBA_CACHE_DIR=/var/cache/toolkit
@@ -69,7 +70,7 @@ def write_dockerfile(folder: str | Path, bundle_name: str) -> Path:
         copy_bundle=json.dumps([bundle_name, "/bundle"]),
         check=json.dumps(["python", "-c", _CHECK]),
         probe=json.dumps(["python", "-c", _PROBE]),
-        command=json.dumps(["toolkit", "serve", "/bundle", "--host", "0.0.0.0", "--port", str(PORT)]),
+        command=json.dumps(_COMMAND),
     )
     target.write_text(text)
     # Only what is copied is sent to Docker, whatever else lies in the folder.

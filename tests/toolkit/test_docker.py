@@ -57,7 +57,17 @@ def test_it_serves_the_bundle_as_nobody_in_particular_without_torch(folder: Path
     assert json.loads(everything["COPY"]) == ["mask_detection", "/bundle"]
     assert everything["USER"] == "10001"
     assert everything["EXPOSE"] == "8000"
-    assert json.loads(everything["CMD"]) == ["toolkit", "serve", "/bundle", "--host", "0.0.0.0", "--port", "8000"]
+    assert json.loads(everything["CMD"]) == [
+        "toolkit",
+        "serve",
+        "/bundle",
+        "--host",
+        "0.0.0.0",
+        "--port",
+        "8000",
+        "--log-format",
+        "json",
+    ]
     assert "torch" not in path.read_text()
     assert "docker build -t mask-detection-service ." in path.read_text()
 
