@@ -31,7 +31,7 @@ log = logging.getLogger("serve")
 SCOPES: Mapping[str, str] = {"/metrics": "metrics"}
 _RECHECK_SECONDS = 0.5
 # A browser that is asked for Basic shows a form of its own (any name, the key as the password): the page needs no code.
-_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="toolkit", Basic realm="toolkit"'}
+_CHALLENGE = {"WWW-Authenticate": 'Basic realm="toolkit"'}
 
 
 class KeyFile:

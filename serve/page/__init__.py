@@ -11,10 +11,13 @@ from importlib import resources
 from toolkit.drawing import PALETTE
 
 
-def page_for(task: str) -> str:
-    """The HTML document for bundles of ``task``; the colours of drawn pictures are put in, so that both agree."""
-    palette = f"const PALETTE = {json.dumps(PALETTE)};\n"
-    script = '"use strict";\n' + palette + _read("page.js") + _read(f"{task}.js") + "start();\n"
+def page_for(task: str, *, keyed: bool = False) -> str:
+    """The HTML document for bundles of ``task``; the colours of drawn pictures are put in, so that both agree.
+
+    ``keyed`` is whether the service asks for a key, which the commands that the page shows then send.
+    """
+    known = f"const PALETTE = {json.dumps(PALETTE)}, KEYED = {json.dumps(keyed)};\n"
+    script = '"use strict";\n' + known + _read("page.js") + _read(f"{task}.js") + "start();\n"
     page = _read("page.html").replace("<style></style>", f"<style>\n{_read('style.css')}</style>")
     return page.replace("<script></script>", f"<script>\n{script}</script>")
 

@@ -51,6 +51,7 @@ function setPill(pill, kind, text) {
 // --- asking ---
 async function take(file) {
   if (!file) return;
+  stopCamera();
   state.request?.abort();
   const request = state.request = new AbortController();
   Object.assign(state, { file, answer: null, byService: false });
@@ -120,6 +121,33 @@ async function save(picture) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
+// --- the camera ---
+async function startCamera() {
+  showError("");
+  if (!navigator.mediaDevices) return showError("Browsers give the camera only to pages that come over https or from this machine.");
+  try { $("video").srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }); }
+  catch (error) { return showError(`The camera cannot be used: ${error.message}`); }
+  showCamera(true);
+  $("shoot").focus();
+}
+function stopCamera() {
+  for (const track of $("video").srcObject?.getTracks() ?? []) track.stop();
+  $("video").srcObject = null;
+  showCamera(false);
+}
+function showCamera(on) {
+  $("stage").classList.toggle("live", on);
+  $("camera").hidden = on;
+  $("shoot").hidden = $("stop").hidden = !on;
+}
+async function shoot() {
+  const video = $("video"), canvas = element("canvas", { width: video.videoWidth, height: video.videoHeight });
+  if (!canvas.width) return;  // the first frame is still on its way
+  canvas.getContext("2d").drawImage(video, 0, 0);
+  const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.92));
+  take(new File([blob], "camera.jpg", { type: blob.type }));
+}
+
 // --- showing ---
 function colour(id) { return `rgb(${PALETTE[id % PALETTE.length]})`; }
 function showError(text) { $("alert").textContent = text; $("alert").hidden = !text; }
@@ -178,10 +206,26 @@ function pair(name, spent, tint, kind = "") {
 // --- the answer as text ---
 function texts(result) {
   const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-  const send = `curl --data-binary ${quote("@" + (state.file.name || "picture.png"))} \\\n  -H ${quote("Content-Type: " + mediaType())} \\\n  `;
-  const located = (query) => quote(new URL(address(query), location.href).href);
+  const file = state.file.name || "picture.png", exact = view.query(true);
+  const send = `curl --data-binary ${quote("@" + file)} \\\n  -H ${quote("Content-Type: " + mediaType())} \\\n  ${KEYED ? `-H "Authorization: Bearer $TOOLKIT_KEY" \\\n  ` : ""}`;
+  const full = (query) => new URL(address(query), location.href).href, located = (query) => quote(full(query));
   const drawn = view.pictures.map(({ name, query }) => [name, `${send}-H 'Accept: image/png' -o ${name}.png \\\n  ${located(query())}`]);
-  return { json: json(result), curl: `${send}${located(view.query(true))}`, ...Object.fromEntries(drawn) };
+  return { json: json(result), curl: `${send}${located(exact)}`, python: python(file, full(exact)), ...Object.fromEntries(drawn) };
+}
+// Python's own library is enough. JSON's strings are Python's, too.
+function python(file, url) {
+  const headers = [`"Content-Type": ${JSON.stringify(mediaType())}`, ...(KEYED ? [`"Authorization": "Bearer " + os.environ["TOOLKIT_KEY"]`] : [])];
+  return `import json\n${KEYED ? "import os\n" : ""}import urllib.request
+
+with open(${JSON.stringify(file)}, "rb") as picture:
+    request = urllib.request.Request(
+        ${JSON.stringify(url)},
+        picture.read(),
+        {${headers.join(", ")}},
+    )
+with urllib.request.urlopen(request) as answer:
+    print(json.load(answer))
+`;
 }
 // One box a line: the innermost lists of numbers are joined again.
 function json(result, longest = Infinity) {
@@ -199,7 +243,7 @@ async function copy() {
   setTimeout(() => { $("copy").textContent = "Copy"; }, 1500);
 }
 function makeTabs() {
-  const titles = { json: "JSON", curl: "curl", ...Object.fromEntries(view.pictures.map(({ name, title }) => [name, `curl, ${title}`])) };
+  const titles = { json: "JSON", curl: "curl", python: "Python", ...Object.fromEntries(view.pictures.map(({ name, title }) => [name, `curl, ${title}`])) };
   const names = Object.keys(titles);
   $("tabs").append(...names.map((name, index) => {
     const tab = element("button", { type: "button", role: "tab", id: `tab-${name}`, textContent: titles[name] });
@@ -240,7 +284,7 @@ function start() {
   makeTabs();
   $("file").addEventListener("change", () => { take($("file").files[0]); $("file").value = ""; });
   $("another").addEventListener("click", () => $("file").click());
-  $("copy").addEventListener("click", copy);
+  for (const [name, act] of [["copy", copy], ["camera", startCamera], ["shoot", shoot], ["stop", stopCamera]]) $(name).addEventListener("click", act);
   document.addEventListener("paste", (event) => take([...event.clipboardData.files].find((file) => file.type.startsWith("image/"))));
   document.addEventListener("dragover", (event) => { event.preventDefault(); $("stage").classList.add("over"); });
   document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) $("stage").classList.remove("over"); });

@@ -26,7 +26,7 @@ _PAGE_HEADERS = {
 def add(app: FastAPI, service: Service) -> None:
     """Add ``/metadata`` and the page at ``/``."""
     task = TASKS[service.model.spec.task]
-    page = HTMLResponse(page_for(service.model.spec.task), headers=_PAGE_HEADERS)
+    page = HTMLResponse(page_for(service.model.spec.task, keyed=bool(service.settings.keys)), headers=_PAGE_HEADERS)
 
     @app.get("/metadata", response_model=task.metadata, summary="What is served", tags=["descriptions"])
     async def describe() -> Response:

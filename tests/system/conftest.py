@@ -38,6 +38,11 @@ def browser(tmp_path: Path) -> Iterator[WebDriver]:
     options.binary_location = chromium
     for each in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1360,1000"):
         options.add_argument(each)
+    for each in (
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+    ):  # and a person's yes
+        options.add_argument(each)
     options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path / "downloads")})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     window = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +19,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 from tiny_bundle import flat_png
 
-from serve import create_app
+from serve import Settings, create_app
+from toolkit.api_keys import add_key
 from toolkit.bundle import Bundle
 from toolkit.inference import Model
 
@@ -80,8 +85,67 @@ def test_a_picture_gets_boxes_a_table_times_json_and_commands(
     assert f"'{address}/predict?score_threshold=0.25'" in panel.text
     browser.find_element(By.ID, "tab-drawn").click()
     assert "-H 'Accept: image/png' -o drawn.png" in panel.text
+    browser.find_element(By.ID, "tab-python").click()
+    assert run_as_script(panel_text(browser), photo.parent)["labels"] == ["warm", "cold", "warm"]
     assert browser.get_screenshot_as_file(str(tmp_path / "page.png"))
     assert_nothing_went_wrong_or_elsewhere(browser, address)
+
+
+def panel_text(browser: WebDriver) -> str:
+    """What Copy would take of the chosen tab."""
+    return str(browser.find_element(By.ID, "panel").get_property("textContent"))
+
+
+def run_as_script(program: str, folder: Path, **environment: str) -> Any:
+    """What the Python call that the page shows prints, with nothing but Python itself."""
+    given = {**os.environ, "NO_PROXY": "127.0.0.1", **environment}
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program], cwd=folder, env=given, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return ast.literal_eval(done.stdout)
+
+
+def test_a_picture_may_be_taken_with_the_camera(browser: WebDriver, address: str, photo: Path) -> None:
+    open_page(browser, address)
+    for _ in range(2):  # and once more after an answer
+        browser.find_element(By.ID, "camera").click()
+        video = browser.find_element(By.ID, "video")
+        wait_for(lambda video=video: video.get_property("videoWidth") == 640)
+        assert video.is_displayed()
+        assert not browser.find_element(By.ID, "drop").is_displayed()
+        browser.find_element(By.ID, "shoot").click()
+        wait_for(lambda: text(browser, "name").startswith("camera.jpg"))
+        wait_for(lambda: '"image_size": [480, 640]' in text(browser, "panel"))
+        assert browser.execute_script("return document.getElementById('video').srcObject") is None  # its light is off
+    browser.find_element(By.ID, "camera").click()
+    wait_for(lambda: browser.find_element(By.ID, "stop").is_displayed())
+    browser.find_element(By.ID, "stop").click()
+    assert browser.find_element(By.ID, "picture").is_displayed()
+    browser.find_element(By.ID, "camera").click()
+    wait_for(lambda: browser.find_element(By.ID, "stop").is_displayed())
+    give(browser, photo)  # a file instead
+    wait_for(lambda: len(rows(browser)) == 3)
+    assert not browser.find_element(By.ID, "video").is_displayed()
+    assert_nothing_went_wrong_or_elsewhere(browser, address)
+
+
+def test_a_page_behind_a_key_is_opened_with_the_browser_s_own_form(
+    browser: WebDriver, tiny_bundle: Path, photo: Path, tmp_path: Path
+) -> None:
+    key = add_key(tmp_path / "keys.json", "me")
+    model = Canned(Bundle.open(tiny_bundle), device="cpu", threads=1)
+    with live(create_app(model, Settings(keys=tmp_path / "keys.json"))) as client:
+        address = str(client.base_url)
+        browser.get(address.replace("//", f"//me:{key}@"))  # what the form would send
+        browser.get(address)
+        give(browser, photo)
+        wait_for(lambda: len(rows(browser)) == 3)
+        browser.find_element(By.ID, "tab-curl").click()
+        assert '-H "Authorization: Bearer $TOOLKIT_KEY"' in text(browser, "panel")
+        browser.find_element(By.ID, "tab-python").click()
+        answer = run_as_script(panel_text(browser), photo.parent, TOOLKIT_KEY=key)
+    assert answer["labels"] == ["warm", "cold", "warm"]
 
 
 def test_the_threshold_filters_at_once_as_the_service_would(browser: WebDriver, address: str, photo: Path) -> None:
@@ -186,10 +250,10 @@ def test_it_can_be_used_by_keyboard_and_everything_has_a_name(
         browser.execute_script("arguments[0].focus(); return document.activeElement.id || 'row'", element)
         for element in browser.find_elements(
             By.CSS_SELECTOR,
-            "#file, #another, #saves button, #controls input, #tab-json, #copy, #panel, #found tbody tr[tabindex]",
+            "#file, #camera, #another, #saves button, #controls input, #tab-json, #copy, #panel, #found tr[tabindex]",
         )
     ]
-    common = ["file", "another", "save-drawn", "tab-json", "copy", "panel"]
+    common = ["file", "camera", "another", "save-drawn", "tab-json", "copy", "panel"]
     assert sorted(names) == sorted([*common, *FOCUSED[task]])
     unnamed = browser.execute_script(
         "return [...document.querySelectorAll('input, button, img, canvas, section')].filter("
