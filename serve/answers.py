@@ -13,6 +13,9 @@ from pydantic import BaseModel, Field
 from serve.body import FORM_FIELD
 from toolkit.bundle_spec import ClassificationPostprocessing, DetectionPostprocessing, SegmentationPostprocessing
 
+# A list and no tuple: many readers of OpenAPI documents do not know the keyword for those, prefixItems.
+Size = Annotated[list[int], Field(min_length=2, max_length=2)]
+
 
 class ErrorAnswer(BaseModel):
     """Every answer that is not 2xx."""
@@ -30,7 +33,7 @@ class ResultAnswer(BaseModel):
     """What the answers of all tasks share, with the names that Python has."""
 
     source: str = Field(description="Where the picture came from.")
-    image_size: tuple[int, int] = Field(description="Height and width of the picture in pixels, turned upright.")
+    image_size: Size = Field(description="Height and width of the picture in pixels, turned upright.")
     class_names: list[str] = Field(description="All classes of the bundle; class ids point into it.")
     timing: dict[str, float] = Field(description="Milliseconds in decode, preprocess, network and postprocess.")
 
@@ -66,7 +69,7 @@ class ClassificationAnswer(ResultAnswer):
 class RunLengths(BaseModel):
     """COCO's compressed run lengths, down the columns; pycocotools decodes them."""
 
-    size: tuple[int, int] = Field(description="Height and width of the picture in pixels.")
+    size: Size = Field(description="Height and width of the picture in pixels.")
     counts: str
 
 
@@ -98,7 +101,7 @@ class MetadataAnswer(BaseModel):
     version: str
     task: str
     labels: list[str]
-    input_size: tuple[int, int] = Field(
+    input_size: Size = Field(
         description="Height and width of the network's input in pixels; the largest, where it takes several."
     )
     licence: str = Field(description="Licence of the weights and of the data behind them.")

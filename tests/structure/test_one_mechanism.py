@@ -19,7 +19,7 @@ RULES: dict[str, dict[str, str]] = {
     r"blobFromImage": {},
     r"findContours|frPyObjects|connectedComponents|distanceTransform|ndimage": {},
     r"pycocotools|COCOeval|torchmetrics": {},
-    r"pickle|joblib|dill": {},
+    r"pickle|joblib|dill|marshal|shelve|np\.load\(": {},
     r"torch\.load\(": {"toolkit/training/weights.py": "reads a checkpoint with weights_only=True"},
     r"\beval\(|\bexec\(": {},
     r"yaml\.load\(": {"toolkit/bundle_spec.py": "with a safe loader that also refuses aliases"},
