@@ -21,6 +21,7 @@ from serve.metrics import Metrics
 from serve.routes import ROUTES
 from serve.service import Service
 from serve.settings import Settings
+from serve.tracing import Traces
 from toolkit.inference import Model
 
 
@@ -53,7 +54,8 @@ def create_app(model: Model, settings: Settings | None = None) -> FastAPI:
         require_keys(app, settings.keys)
     if settings.cors_origins:
         allow_origins(app, settings.cors_origins)
-    app.add_middleware(Envelope, answered=metrics.answered)
+    traces = app.state.traces = Traces.to(settings.traces) if settings.traces else None
+    app.add_middleware(Envelope, answered=[each.answered for each in (metrics, traces) if each])
     return app
 
 
@@ -65,6 +67,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service.drain()
     await check
     service.pool.close()
+    if app.state.traces is not None:
+        await asyncio.to_thread(app.state.traces.close)
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -28,13 +28,13 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 64 * 2**20
 _SHOWN_PATH = 200
-_UNLOGGED = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/health")  # probes
+_TRACE_HEADERS = ("traceparent", "tracestate")
 
 
 class Envelope:
-    """ASGI middleware. The request is `serve.exchange.current` behind it; ``answered`` is told of each at its end."""
+    """ASGI middleware. The request is `serve.exchange.current` behind it; ``answered`` are told of it at its end."""
 
-    def __init__(self, app: ASGIApp, answered: Callable[[Exchange], None] | None = None) -> None:
+    def __init__(self, app: ASGIApp, answered: Sequence[Callable[[Exchange], None]] = ()) -> None:
         self.app = app
         self._answered = answered
 
@@ -43,7 +43,12 @@ class Envelope:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        exchange = Exchange(_request_id(headers), scope["method"], _plain_path(scope["path"]))
+        exchange = Exchange(
+            _request_id(headers),
+            scope["method"],
+            _plain_path(scope["path"]),
+            trace_headers={name: headers[name] for name in _TRACE_HEADERS if name in headers},
+        )
         wire = _Wire(exchange, headers, receive, send)
         try:
             await self.app(scope, wire.receive, wire.send)
@@ -60,9 +65,10 @@ class Envelope:
             sentence = f"the service failed on this request; its log has the reason under {exchange.request_id}"
             await error_answer(500, sentence)(scope, wire.receive, wire.send)
         finally:
-            exchange.dialect = _dialect(scope)
-            if self._answered is not None:
-                self._answered(exchange)
+            tags = _tags(scope)
+            exchange.dialect, exchange.is_health = tags[0], "health" in tags
+            for tell in self._answered:
+                tell(exchange)
             _log(exchange)
 
 
@@ -84,6 +90,7 @@ class _Wire:
             self._exchange.status = message["status"]
             message = {**message, "headers": list(message["headers"])}  # the answer's own list may be shared
             headers = MutableHeaders(scope=message)
+            self._exchange.timing = headers.get("server-timing", "")
             headers["X-Request-Id"] = self._exchange.request_id
             if self._body_comes:
                 headers["Connection"] = "close"
@@ -112,14 +119,13 @@ def _plain_path(path: str) -> str:
     return quote(path[:_SHOWN_PATH], safe="/:@!$&'()*+,;=~")
 
 
-def _dialect(scope: Scope) -> str:
-    """What the route's author called its kind: few names, whatever paths are asked for."""
-    tags = getattr(scope.get("route"), "tags", None)
-    return str(tags[0]) if tags else "none"
+def _tags(scope: Scope) -> Sequence[str]:
+    """What the route's author called its kind: few words, whatever paths are asked for."""
+    return getattr(scope.get("route"), "tags", None) or ("none",)
 
 
 def _log(exchange: Exchange) -> None:
-    if exchange.path in _UNLOGGED:
+    if exchange.is_health:
         return
     spent = exchange.seconds * 1000
     log.info(

@@ -6,6 +6,7 @@ Code behind the routes reaches it by `current`, because it runs in the request's
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -20,6 +21,10 @@ class Exchange:
         dialect: the first tag of the route that answers, "none" where no route does.
         key: the name of the API key that came with it.
         status: what was answered, once it was.
+        timing: the answer's Server-Timing.
+        trace_headers: what the caller said of its trace (W3C Trace Context).
+        started_at: nanoseconds since 1970.
+        is_health: whether a probe asks.
     """
 
     request_id: str
@@ -29,6 +34,10 @@ class Exchange:
     dialect: str = "none"
     key: str = ""
     status: int | None = None
+    timing: str = ""
+    trace_headers: Mapping[str, str] = field(default_factory=dict)
+    is_health: bool = False
+    started_at: int = field(default_factory=time.time_ns)
     _started: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:

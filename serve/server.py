@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import resource
 import signal
 import socket
 import threading
@@ -17,6 +18,7 @@ from fastapi import FastAPI
 
 from serve.app import create_app
 from serve.logs import check_format, log_to_stderr
+from serve.protocol import Protocol
 from serve.service import Service
 from serve.settings import Settings
 from toolkit.errors import UserError
@@ -24,6 +26,7 @@ from toolkit.inference import load
 from toolkit.inference.engine import usable_cores
 
 _BACKLOG = 1024
+_CONNECTIONS = 65536
 # A client that keeps its connection open without a request is let go after this many seconds.
 _KEEP_ALIVE_SECONDS = 15
 # After draining only the last bytes of finished answers are on their way.
@@ -53,6 +56,7 @@ def run(
     ``log_format`` is "text" or "json".
     """
     settings, form = settings or Settings(), check_format(log_format)
+    _allow_connections()
     with _listen(host, port) as listener:
         # Runs share the cores; a thread that spins while it waits would take them from the decoding of others.
         model = load(bundle, device, threads=max(1, usable_cores() // settings.runs), allow_spinning=False)
@@ -113,7 +117,7 @@ class _Server(uvicorn.Server):
 def _uvicorn_config(app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=Protocol,
         loop="auto",  # uvloop where it exists
         ws="none",
         lifespan="on",
@@ -123,6 +127,13 @@ def _uvicorn_config(app: FastAPI) -> uvicorn.Config:
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_FLUSH_SECONDS,
     )
+
+
+def _allow_connections() -> None:
+    """As many open files as this user may have: each connection is one, and the usual 1024 are soon taken."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _CONNECTIONS if most == resource.RLIM_INFINITY else min(most, _CONNECTIONS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _listen(host: str, port: int) -> socket.socket:

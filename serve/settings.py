@@ -32,6 +32,7 @@ class Settings:
         keys: the file of API keys, which then everything but health needs; None asks for none.
         picture_hosts: the hosts that a picture named by its URL may be fetched from; none refuses every URL.
         picture_hosts: tuple[str, ...] = ()
+    traces: str | None = None
     cors_origins: the origins whose pages may call from a browser; "*" is all.
     """
 
@@ -44,6 +45,7 @@ class Settings:
     body_seconds: float = 60.0
     keys: Path | None = None
     picture_hosts: tuple[str, ...] = ()
+    traces: str | None = None
     cors_origins: tuple[str, ...] = ()
 
     @property

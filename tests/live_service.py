@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from numpy.typing import NDArray
 
+from serve.protocol import Protocol
 from toolkit.bundle import Bundle
 from toolkit.inference import Model
 
@@ -36,9 +37,9 @@ class GatedModel(Model):
 
 
 @contextlib.contextmanager
-def live(app: FastAPI, *, wait_until_ready: bool = True) -> Iterator[httpx.Client]:
+def live(app: FastAPI, *, wait_until_ready: bool = True, protocol: type[Protocol] = Protocol) -> Iterator[httpx.Client]:
     """Run ``app`` under uvicorn in a thread, and give a client that knows its address."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, http="httptools", log_level="warning", lifespan="on")
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, http=protocol, log_level="warning", lifespan="on")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -104,6 +104,10 @@ def serve(
         list[str] | None,
         typer.Option(help="Fetch pictures that are named by an https URL of this host; may be given twice."),
     ] = None,
+    traces: Annotated[
+        str | None,
+        typer.Option(help="Send OpenTelemetry traces to this collector (http://localhost:4318); needs [tracing]."),
+    ] = None,
     log_format: Annotated[str, typer.Option(help="How the log on stderr is written: text or json.")] = "text",
 ) -> None:
     """Serve a bundle over HTTP, with a page to drop a picture on."""
@@ -113,6 +117,11 @@ def serve(
     except ImportError as error:
         raise UserError(f"toolkit serve: {error}; install the toolkit with its base dependencies") from error
 
-    settings = Settings(keys=keys, cors_origins=tuple(cors_origin or ()), picture_hosts=tuple(picture_host or ()))
+    settings = Settings(
+        keys=keys,
+        cors_origins=tuple(cors_origin or ()),
+        picture_hosts=tuple(picture_host or ()),
+        traces=traces,
+    )
     run(bundle, host=host, port=port, device=device, settings=settings, log_format=log_format)
     sys.stdout.flush()

@@ -102,6 +102,7 @@ MISTAKES = [
     ("serve {tiny} --port 0 --keys nowhere.json", "nowhere.json: cannot be read (No such file or directory); make one"),
     ("serve {tiny} --port 0 --cors-origin shop.example", "origin 'shop.example': expected scheme and host, such as"),
     ("serve {tiny} --port 0 --picture-host https://a.b", "picture host 'https://a.b': expected a host's full name"),
+    ("serve {tiny} --port 0 --traces localhost:4318", "traces 'localhost:4318': expected a collector's URL, such as"),
     ("keys list --file nowhere.json", "keys file nowhere.json: cannot be read"),
     (
         "keys new me --scope predcit",
