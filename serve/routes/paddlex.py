@@ -101,9 +101,10 @@ def _add_operation(app: FastAPI, service: Service, task: str, operation: _Operat
                 raise RequestError(404, f"{spec.name} is a {spec.task} model and no {task} model; use POST {mine}")
             async with service.bodies.of(request) as body:
                 asked = await served.work(partial(read_fields, body, operation.question), caller, len(body))
-                _require_no_url(asked.image)
+                named = asked.image.startswith(("http://", "https://"))
+                given = await service.remote.fetch(asked.image) if named else partial(_upload, asked.image)
                 content = await served.result(
-                    partial(_upload, asked.image),
+                    given,
                     caller,
                     partial(_answer, operation, asked, spec, _log_id()),
                     options=operation.options(asked, spec),
@@ -115,7 +116,7 @@ def _add_operation(app: FastAPI, service: Service, task: str, operation: _Operat
         response_model=None,
         responses={
             200: {"description": "The result in PaddleX's envelope", "content": {JSON: {"schema": {"type": "object"}}}},
-            **_errors(400, 404, 408, 413, 415, 422, 429, 500, 503, 504),
+            **_errors(400, 404, 408, 413, 415, 422, 429, 500, 502, 503, 504),
         },
         openapi_extra={
             "requestBody": {"required": True, "content": {JSON: {"schema": operation.question.model_json_schema()}}}
@@ -132,11 +133,6 @@ def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def _log_id() -> str:
     exchange = current()
     return exchange.request_id if exchange else ""
-
-
-def _require_no_url(image: str) -> None:
-    if image.startswith(("http://", "https://")):
-        raise RequestError(422, f"{_PICTURE}: this service fetches no pictures from addresses; send it in base64")
 
 
 def _upload(image: str) -> Upload:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from live_service import live, wait_for
 from tiny_bundle import WARM, flat_png
 
 from serve import Settings, create_app
+from serve.access import Access, KeyFile
 from serve.rates import Rates
 from toolkit.api_keys import ApiKey, add_key, remove_key
 from toolkit.inference import load
@@ -193,3 +195,29 @@ def test_the_document_says_how_a_key_is_sent(client: httpx.Client, keys: dict[st
     assert "security" not in document["paths"]["/health/live"]["get"]
     assert "#/components/schemas/ErrorAnswer" in json.dumps(document["paths"]["/metadata"]["get"]["responses"]["401"])
     assert "ErrorAnswer" in document["components"]["schemas"]
+
+
+@pytest.mark.parametrize("polite", [True, False], ids=["server answers", "server closes"])
+@pytest.mark.parametrize("good", [True, False])
+def test_a_websocket_needs_a_key_too(tiny_bundle: Path, keys: dict[str, str], polite: bool, good: bool) -> None:
+    reached: list[str] = []
+    sent: list[dict[str, Any]] = []
+
+    async def behind(scope: Any, receive: Any, send: Any) -> None:
+        reached.append(scope["path"])
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "websocket",
+        "path": "/stream",
+        "headers": [(b"x-api-key", keys["camera"].encode() if good else b"wrong")],
+        "extensions": {"websocket.http.response": {}} if polite else {},
+        "app": create_app(load(tiny_bundle, "cpu", threads=1)),
+    }
+    access = Access(behind, KeyFile(Path(keys["file"])), frozenset())
+    asyncio.run(access(scope, None, send))  # type: ignore[arg-type]
+    assert reached == (["/stream"] if good else [])
+    refusal = [("websocket.http.response.start", 401)] if polite else [("websocket.close", None)]
+    assert [(each["type"], each.get("status")) for each in sent[:1]] == ([] if good else refusal)

@@ -107,8 +107,8 @@ def test_a_webp_whose_canvas_is_not_its_picture_s(client: httpx.Client) -> None:
 def many_frames(kind: str, count: int) -> bytes:
     """Frames of one colour each, the first of them warm: seven megabytes decoded, few in the file."""
     buffer = io.BytesIO()
-    frames = [Image.new("RGB", (1500, 1500), (*WARM[:2], WARM[2] + index)) for index in range(count)]
-    options = {"compression": "tiff_deflate"} if kind == "TIFF" else {}
+    frames = [Image.new("RGB", (1500, 1500), (*WARM[:2], WARM[2] + 8 * index)) for index in range(count)]
+    options: dict[str, Any] = {"TIFF": {"compression": "tiff_deflate"}, "WEBP": {"lossless": True}}.get(kind, {})
     frames[0].save(buffer, kind, save_all=True, append_images=frames[1:], **options)
     return buffer.getvalue()
 

@@ -147,7 +147,7 @@ REFUSED: list[tuple[str, str, Any, int, str]] = [
     ("detection", "detection", {"image": "hello!"}, 400, "image: expected base64"),
     ("detection", "detection", {"image": in_base64(b"hello")}, 400, "image: is not a picture"),
     ("detection", "detection", {"image": ""}, 400, "image: is empty"),
-    ("detection", "detection", {"image": "https://example.com/a.jpg"}, 422, "image: this service fetches no pictures"),
+    ("detection", "detection", {"image": "https://example.com/a.jpg"}, 400, "this service fetches no URLs"),
     ("detection", "detection", {"image": IMAGE, "treshold": 0.5}, 422, "treshold: is unknown; did you mean"),
     ("detection", "detection", {"image": IMAGE, "threshold": "a"}, 422, "threshold: expected a number from 0 to 1"),
     ("detection", "detection", {"image": IMAGE, "threshold": True}, 422, "threshold: expected a number from 0 to 1"),

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import json
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_bundle import WARM, flat_png
 
+from serve import InProcessClient, Settings, create_app
 from serve.body import Upload
 from serve.errors import RequestError
 from serve.remote import PinnedConnection, RemotePictures
 from toolkit.errors import UserError
+from toolkit.inference import load
 
 HOST = "pictures.example.com"
 PUBLIC = "93.184.215.14"
@@ -171,6 +176,10 @@ class Host(BaseHTTPRequestHandler):
                 self.wfile.write(b"no HTTP at all\r\n\r\n")
             case "/missing":
                 self.send_error(404)
+            case "/warm.png":
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(flat_png(WARM))
             case _:
                 length = 1001 if self.path == "/long" else 1000
                 self.send_response(200)
@@ -195,6 +204,24 @@ def remote() -> Iterator[RemotePictures]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+def test_a_dialect_that_takes_urls_gets_the_picture_where_its_host_is_named(
+    tiny_bundle: Path, names: Names, monkeypatch: pytest.MonkeyPatch, remote: RemotePictures
+) -> None:
+    names.answers = [[PUBLIC]]
+    app = create_app(load(tiny_bundle, "cpu", threads=1), Settings(picture_hosts=(HOST,)))
+    with InProcessClient(app) as client:
+        app.state.service.remote = remote
+        real = socket.create_connection
+        monkeypatch.setattr(socket, "create_connection", lambda *a, **k: _numeric(real, *a, **k))
+        found = [
+            client.request("POST", "/object-detection", json.dumps({"image": f"https://{host}/warm.png"}).encode())
+            for host in (HOST, "other.example.com")
+        ]
+    assert [each.status for each in found] == [200, 400]
+    assert [each["categoryName"] for each in found[0].json()["result"]["detectedObjects"]] == ["warm"]
+    assert "is not one that this service fetches pictures from" in found[1].json()["errorMsg"]
 
 
 @pytest.mark.parametrize(
