@@ -78,19 +78,49 @@ def _bin_of(edges, value):  # type: ignore[no-untyped-def]
     return after - 1 if 0 < after <= last else last
 
 
+# Cells of labels and bins that a block counts for itself before it adds to those of all; and the most labels.
+_SHARED, _LABELS = 2048, 255
+
+
 @cuda_kernel(
-    "void(Array(int16, 1, 'C', readonly=True), Array(uint8, 1, 'C', readonly=True), float64[::1], int64[:,::1],"
-    " int64[::1], int64[::1])"
+    "void(Array(int16, 1, 'C', readonly=True), Array(uint8, 1, 'C', readonly=True), float64[::1], int64[::1],"
+    " int64[::1], int64[::1])",
+    block=256,
 )
 def _count_twin(volume, labels, edges, counts, sums, highest):  # type: ignore[no-untyped-def]
+    """Add each voxel to its cell in ``counts`` [N * (B + 1)]: each block for itself, then to all."""
+    cells = cuda.shared.array(_SHARED, np.int32)
+    totals = cuda.shared.array(_LABELS, np.int64)  # the simulator knows shared arrays by their lines
+    spread = counts.size <= _SHARED
+    if spread:
+        for k in range(cuda.threadIdx.x, counts.size, cuda.blockDim.x):
+            cells[k] = 0
+    for k in range(cuda.threadIdx.x, sums.size, cuda.blockDim.x):
+        totals[k] = 0
+    cuda.syncthreads()
+    last, total = np.int64(1), np.int64(0)  # of the voxels just seen: a label comes in runs
     for i in range(cuda.grid(1), volume.size, cuda.gridsize(1)):
         label = np.int64(labels[i])
         if label > sums.size:
             cuda.atomic.max(highest, 0, label)
         elif label > 0:
             value = np.int64(volume[i])
-            cuda.atomic.add(counts, (label - 1, _bin_of(edges, value)), 1)
-            cuda.atomic.add(sums, label - 1, value)
+            cell = (label - 1) * edges.size + _bin_of(edges, value)
+            if spread:
+                cuda.atomic.add(cells, cell, np.int32(1))
+            else:
+                cuda.atomic.add(counts, cell, np.int64(1))
+            if label != last:
+                cuda.atomic.add(totals, last - 1, total)
+                last, total = label, np.int64(0)
+            total += value
+    cuda.atomic.add(totals, last - 1, total)
+    cuda.syncthreads()
+    if spread:
+        for k in range(cuda.threadIdx.x, counts.size, cuda.blockDim.x):
+            cuda.atomic.add(counts, k, np.int64(cells[k]))
+    for k in range(cuda.threadIdx.x, sums.size, cuda.blockDim.x):
+        cuda.atomic.add(sums, k, totals[k])
 
 
 @cuda_kernel("void(int64[:,::1], int64[::1], float64, int64[::1], float64[::1], float64[::1], int64[:,::1])")
@@ -128,13 +158,18 @@ def _refuse(highest: int, num_labels: int) -> None:
     raise ValueError(f"labels: expected labels 0..{num_labels}, got {highest}")
 
 
+# Threads that fill a large card, each with many voxels: adding up among them is what costs.
+_MOST_THREADS = 2**18
+
+
 def _on_device(
     memory: DeviceMemory, flat: Any, marks: Any, edges: NDArray[np.float64], num_labels: int, voxel_ml: float
 ) -> LungStatistics:
     bins = len(edges) - 1
     counts, sums = memory.full((num_labels, bins + 1), np.int64, 0), memory.full(num_labels, np.int64, 0)
     highest = memory.full(1, np.int64, 0)
-    memory.launch(_count_twin, flat.size, flat, marks, memory.table(edges, np.float64), counts, sums, highest)
+    arguments = flat, marks, memory.table(edges, np.float64), counts.reshape(counts.size), sums, highest
+    memory.launch(_count_twin, min(flat.size, _MOST_THREADS), *arguments)
     (wrong,) = memory.numbers(highest)
     if wrong:
         _refuse(wrong, num_labels)
