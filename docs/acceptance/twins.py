@@ -5,6 +5,7 @@ python docs/acceptance/twins.py            (in .venv; needs .venv-ptx, which `ma
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -18,6 +19,12 @@ from pathlib import Path
 import ops
 
 ROOT = Path(__file__).parents[2]
+PTX_PYTHON = ROOT / ".venv-ptx/bin/python"
+CAPABILITIES = ("7.5", "9.0")
+ABOUT = """
+In numba's simulator, and compiled to PTX; no GPU has run these twins. The difference is from the kernels for the CPU,
+in the unit of the answer; on a GPU exp, log, pow, atan2 and the sine differ in their last digits besides.
+"""
 
 
 def run(python: str | Path, folder: str, *options: str, **environment: str) -> None:
@@ -29,31 +36,44 @@ def run(python: str | Path, folder: str, *options: str, **environment: str) -> N
 
 
 def compiled(report: Path) -> dict[str, dict[str, list[bool]]]:
-    """By module and compute capability, whether each of its twins became PTX."""
+    """By module and compute capability, whether each of its twins became PTX.
+
+    Those of `operator` are made when a user's function comes: one for each pattern; the reduction is a fused one.
+    """
     found: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for case in ElementTree.parse(report).iter("testcase"):
-        match = re.fullmatch(r"test_compiles\[(\w+)\..*-(\d\.\d)\]", case.get("name", ""))
-        if match:
-            found[match[1]][match[2]].append(case.find("failure") is None)
+        name, passed = case.get("name", ""), case.find("failure") is None
+        if match := re.fullmatch(r"test_compiles\[(\w+)\..*-(\d\.\d)\]", name):
+            found[match[1]][match[2]].append(passed)
+        elif match := re.fullmatch(r"test_(elementwise|gather|reduce)\[(\d\.\d)\]", name):
+            for module in ("operator", "fuse") if match[1] == "reduce" else ("operator",):
+                found[module][match[2]].append(passed)
     return found
+
+
+def without_twin(name: str) -> str:
+    """The operator's own words for why it has none."""
+    text = " ".join((inspect.getdoc(getattr(ops, name)) or "").split())
+    why = re.search(r"No CUDA twin[:,]? ?(.*?)(?:\.(?: |$)|$)", text)
+    return f"no twin: {why[1]}" if why else "no twin"
 
 
 def main() -> None:
     folder = Path(tempfile.mkdtemp())
     run(sys.executable, "tests/ops/cuda", NUMBA_ENABLE_CUDASIM="1", TOOLKIT_TWINS=str(folder / "twins.json"))
-    run(ROOT / ".venv-ptx/bin/python", "tests/ops/ptx", f"--junit-xml={folder / 'ptx.xml'}", PYTHONPATH=str(ROOT))
+    run(PTX_PYTHON, "tests/ops/ptx", f"--junit-xml={folder / 'ptx.xml'}", PYTHONPATH=str(ROOT))
     differences = json.loads((folder / "twins.json").read_text())
     ptx = compiled(folder / "ptx.xml")
-    print("\nSimulator and PTX; no GPU has run these twins.\n")
-    print(f"{'operator':26} {'cases':>5}  {'largest difference':18}  PTX 7.5      PTX 9.0")
-    for name in (name for name in ops.__all__ if hasattr(getattr(ops, name), "__code__")):
+    print(ABOUT)
+    print(f"{'operator':28} {'cases':>5}  {'largest difference':18}  {'  '.join(f'PTX {at:8}' for at in CAPABILITIES)}")
+    for name in (name for name in ops.__all__ if inspect.isfunction(getattr(ops, name))):
         module = getattr(ops, name).__module__.removeprefix("ops.")
         if module not in ptx:
-            print(f"{name:26} {'':5}  no twin")
+            print(f"{name:28} {without_twin(name)}")
             continue
         cases, largest = differences[name]
-        kernels = "  ".join(f"{sum(ptx[module][at])} of {len(ptx[module][at])} twins" for at in ("7.5", "9.0"))
-        print(f"{name:26} {cases:5}  {largest:<18.3g}  {kernels}")
+        told = (f"{sum(ptx[module][at])} of {len(ptx[module][at])}" for at in CAPABILITIES)
+        print(f"{name:28} {cases:5}  {largest:<18.3g}  {'  '.join(f'{each:12}' for each in told)}".rstrip())
 
 
 if __name__ == "__main__":

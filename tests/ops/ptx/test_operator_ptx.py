@@ -14,7 +14,7 @@ from ops._elementwise import layout_of
 CAPABILITIES = [(7, 5), (9, 0)]
 
 
-@pytest.fixture(params=CAPABILITIES)
+@pytest.fixture(params=CAPABILITIES, ids=["7.5", "9.0"])
 def capability(request: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
     there = SimpleNamespace(compute_capability=request.param)
     monkeypatch.setattr("numba.cuda.dispatcher.get_current_device", lambda: there)
