@@ -65,7 +65,8 @@ def main() -> None:
     differences = json.loads((folder / "twins.json").read_text())
     ptx = compiled(folder / "ptx.xml")
     print(ABOUT)
-    print(f"{'operator':28} {'cases':>5}  {'largest difference':18}  {'  '.join(f'PTX {at:8}' for at in CAPABILITIES)}")
+    heads = "  ".join(f"PTX {at:8}" for at in CAPABILITIES).rstrip()
+    print(f"{'operator':28} {'cases':>5}  {'largest difference':18}  {heads}")
     for name in (name for name in ops.__all__ if inspect.isfunction(getattr(ops, name))):
         module = getattr(ops, name).__module__.removeprefix("ops.")
         if module not in ptx:
