@@ -46,6 +46,6 @@ def fill_holes(mask: Any, connectivity: int | None = None) -> NDArray[np.uint8]:
     else:
         components = HostComponents(array, reach, False)
         boxes, axes = components.boxes, len(size)
-        inside = (boxes[:, :axes] > 0) & (boxes[:, 3 : 3 + axes] < size)
+        inside = (boxes[:, :axes] > 0) & (boxes[:, axes:] < size)
         components.mask(np.logical_and.reduce(inside, axis=1), 1, out)
     return out

@@ -58,8 +58,8 @@ def largest_component(mask: Any, connectivity: int) -> NDArray[np.uint8]:
         found.mask(chosen, 0, out)
     else:
         components = HostComponents(array, reach, True)
-        kept = np.zeros(len(components.sums), np.bool_)
+        kept = np.zeros(len(components.sizes), np.bool_)
         if kept.size:
-            kept[np.argmax(components.sums[:, 0])] = True  # the first of equal ones
+            kept[np.argmax(components.sizes)] = True  # the first of equal ones
         components.mask(kept, 0, out)
     return out

@@ -9,10 +9,26 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ops._check import mask_bytes
-from ops._components import _edges_of_row
 from ops._kernel import kernel
 
 _compiled = njit(nogil=True, cache=True)
+
+
+@_compiled
+def _edges_of_row(row, changed, edges, count):  # type: ignore[no-untyped-def]
+    """Append where runs begin and end. ``changed`` has zeros behind its first ``row.size + 1`` bytes."""
+    width = row.size
+    changed[0] = row[0] != 0
+    for x in range(1, width):
+        changed[x] = (row[x] != 0) != (row[x - 1] != 0)
+    changed[width] = row[width - 1] != 0
+    words = changed.view(np.uint64)  # 8 at a time: most say that nothing changed
+    for word in range(words.size):
+        if words[word] != 0:
+            for x in range(8 * word, 8 * word + 8):
+                edges[count] = x  # without a branch: in noise nobody could guess it
+                count += changed[x]
+    return count
 
 
 @_compiled
@@ -27,7 +43,7 @@ def _all_edges(mask):  # type: ignore[no-untyped-def]
         for x in range(width):
             some = np.uint8(some | row[x])
         if some != 0:
-            count = _edges_of_row(row, True, changed, edges, count)
+            count = _edges_of_row(row, changed, edges, count)
         last[y] = count
     return edges[:count], last
 

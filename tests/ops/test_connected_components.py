@@ -6,7 +6,6 @@ import importlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -45,6 +44,16 @@ def test_noise_of_many_sizes() -> None:
     for mask in drawn():
         for connectivity in CONNECTIVITIES[mask.ndim]:
             check(mask, connectivity)
+
+
+@pytest.mark.parametrize("width", [63, 64, 65, 127, 128, 129, 200])
+def test_rows_of_whole_words_and_more(width: int) -> None:
+    """64 voxels are looked at at once: what touches across the end of a word, at odd heights and depths too."""
+    for density in (0.02, 0.2, 0.5, 0.9):
+        for shape in ((5, 6, width), (4, 7, width), (9, width)):
+            mask = noise(shape, density, width)
+            for connectivity in CONNECTIVITIES[mask.ndim]:
+                check(mask, connectivity)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -97,10 +106,8 @@ LARGE[3:5] = False
 @pytest.mark.parametrize("connectivity", [6, 26])
 @pytest.mark.parametrize("slabs", [1, 2, 3, 7, 64, 500])
 def test_any_number_of_slabs(slabs: int, connectivity: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Slabs thinner than a slice, and more slabs than rows, too; two threads run them where there are two cores."""
-    monkeypatch.setattr(inner, "_PARALLEL_VOXELS", 0)
-    monkeypatch.setattr(inner, "lone_caller", lambda: True)
-    monkeypatch.setattr(numba, "get_num_threads", lambda: slabs)
+    """Slabs thinner than a slice, and more slabs than rows, too; as many threads as there are run them."""
+    monkeypatch.setattr(inner, "lanes_for", lambda rows, least: slabs)
     check(LARGE, connectivity)
     check(np.ascontiguousarray(LARGE[:, 0]), 4 if connectivity == 6 else 8)
 
