@@ -93,16 +93,30 @@ class SPPBottleneck(nn.Module):
 
 
 class Focus(nn.Module):
-    """Space to depth: every 2x2 block of pixels becomes one cell of four times the channels."""
+    """Space to depth, every 2x2 block of pixels one cell of four times the channels, and a 3x3 convolution of cells.
+
+    In evaluation, and so in the exported network, it is a 6x6 convolution of pixels with stride 2 and the same weights:
+    no time goes into taking the picture apart.
+    """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.conv = ConvUnit(4 * inputs, outputs, 3)
 
     def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            pixels = nn.functional.conv2d(x, self._of_pixels(), stride=2, padding=2)
+            return norm_act(pixels, self.conv.bn, self.conv.act)
         parts = [x[..., ::2, ::2], x[..., 1::2, ::2], x[..., ::2, 1::2], x[..., 1::2, 1::2]]
         out: Tensor = self.conv(torch.cat(parts, dim=1))
         return out
+
+    def _of_pixels(self) -> Tensor:
+        """The weights [O, 4C, 3, 3] of cells as those of pixels [O, C, 6, 6]."""
+        cells = self.conv.conv.weight
+        outputs, inputs = cells.shape[0], cells.shape[1] // 4
+        apart = cells.reshape(outputs, 2, 2, inputs, 3, 3)  # column and row in the block, channel, row and column of it
+        return apart.permute(0, 3, 4, 2, 5, 1).reshape(outputs, inputs, 6, 6)
 
 
 class CSPDarknet(nn.Module):

@@ -91,6 +91,18 @@ def test_focus_stacks_the_blocks_in_the_order_of_the_published_weights() -> None
     assert seen[0][0, :, 0, 0].tolist() == [0, 4, 1, 5]
 
 
+@pytest.mark.parametrize(("channels", "size"), [(1, (4, 4)), (3, (6, 10)), (3, (32, 64))])
+def test_focus_in_evaluation_is_the_convolution_of_cells(channels: int, size: tuple[int, int]) -> None:
+    torch.manual_seed(1)
+    focus = Focus(channels, 5).double()
+    x = torch.rand(2, channels, *size, dtype=torch.float64)
+    focus(x)  # so that its statistics are not those of a new layer
+    focus.eval()
+    cells = torch.cat([x[..., dy::2, dx::2] for dx in (0, 1) for dy in (0, 1)], dim=1)
+    with torch.inference_mode():
+        torch.testing.assert_close(focus(x), focus.conv(cells), rtol=1e-12, atol=1e-12)
+
+
 def test_sizes_that_are_no_multiple_of_32_fail() -> None:
     with pytest.raises(RuntimeError):
         yolox_nano(1).eval()(torch.zeros(1, 3, 72, 64))

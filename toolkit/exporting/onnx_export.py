@@ -48,6 +48,7 @@ def to_onnx(network: nn.Module, input_size: tuple[int, int], pad_multiple: int |
         free |= {2: step * torch.export.Dim("rows"), 3: step * torch.export.Dim("columns")}
         input_size = 4 * step, 6 * step
     example = torch.zeros(2, 3, *input_size)
+    names = set(network.state_dict())
     with _quiet():
         program = torch.onnx.export(
             network, (example,), dynamo=True, optimize=False, external_data=False, verbose=False,
@@ -56,7 +57,8 @@ def to_onnx(network: nn.Module, input_size: tuple[int, int], pad_multiple: int |
         if program is None:
             raise RuntimeError("torch.onnx.export returned nothing")
         model = program.model
-        fold_constants(model)
+        # What is computed of a parameter alone is left to the session, or its name would go.
+        fold_constants(model, should_fold=lambda node: None if names.isdisjoint(_given(node)) else False)
         remove_unused_nodes(model)
     proto = onnx_ir.to_proto(model)
     proto.doc_string = ""
@@ -67,6 +69,11 @@ def to_onnx(network: nn.Module, input_size: tuple[int, int], pad_multiple: int |
         del item.metadata_props[:]
     data: bytes = proto.SerializeToString(deterministic=True)
     return data
+
+
+def _given(node: Any) -> Iterator[str]:
+    """The names of a node's inputs."""
+    return (value.name for value in node.inputs if value is not None)
 
 
 @contextlib.contextmanager
