@@ -9,7 +9,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := all
-.PHONY: all env demo test lint types unit twins test-gpu test-system format licences wheel clean
+.PHONY: all env demo test lint types unit unit-ops unit-rest twins test-gpu test-system format licences wheel clean
 
 all: env $(BASE)/.done $(PTX)/.done  ## all environments
 
@@ -42,9 +42,9 @@ $(PTX)/.done: constraints.txt constraints-ptx.txt | $(VENV)/.done
 demo: env  ## the main job, offline: predict, train, evaluate, export, serve
 	$(BIN)/toolkit demo --out runs/demo
 
-# Two at a time: most of the unit tests use one core, and the twins (simulator, PTX) take the other.
+# Two at a time, as most tests use one core; the longest begins first.
 test: all
-	+$(MAKE) --no-print-directory --jobs=2 lint types unit twins
+	+$(MAKE) --no-print-directory --jobs=2 lint unit-rest types unit-ops twins
 
 lint: env
 	$(BIN)/ruff check .
@@ -53,8 +53,13 @@ lint: env
 types: env
 	$(BIN)/mypy
 
-unit: env $(BASE)/.done  ## everything but the tests that need Debian packages
-	$(BIN)/python -m pytest tests --ignore=tests/system --ignore=tests/ops/ptx --durations=10
+unit: unit-ops unit-rest  ## everything but the tests that need Debian packages
+
+unit-ops: env
+	$(BIN)/python -m pytest tests/ops --ignore=tests/ops/ptx --durations=10
+
+unit-rest: env $(BASE)/.done
+	$(BIN)/python -m pytest tests --ignore=tests/ops --ignore=tests/system --durations=10
 
 # Each in a process of its own: the simulator is chosen when numba is imported, and PTX cannot be made under it.
 twins: env $(PTX)/.done  ## the CUDA twins without a GPU: in numba's simulator, and as PTX
