@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from serve.body import FORM_FIELD
+from serve.body import FORM_FIELD, JsonPicture
 from toolkit.bundle_spec import ClassificationPostprocessing, DetectionPostprocessing, SegmentationPostprocessing
 
 # A list and no tuple: many readers of OpenAPI documents do not know the keyword for those, prefixItems.
@@ -233,7 +233,7 @@ TASKS = {
 PREDICT_BODY = {
     "requestBody": {
         "required": True,
-        "description": f"One picture: its bytes, or a form with the field `{FORM_FIELD}`.",
+        "description": f"One picture: its bytes, a form with the field `{FORM_FIELD}`, or JSON with it in base64.",
         "content": {
             "image/jpeg": {"schema": _BINARY},
             "image/png": {"schema": _BINARY},
@@ -242,6 +242,7 @@ PREDICT_BODY = {
             "multipart/form-data": {
                 "schema": {"type": "object", "required": [FORM_FIELD], "properties": {FORM_FIELD: _BINARY}}
             },
+            "application/json": {"schema": JsonPicture.model_json_schema()},
         },
     }
 }

@@ -8,26 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-import python_multipart
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import parse_options_header
+from pydantic import Field
 from starlette.requests import ClientDisconnect, Request
 
 from serve.errors import RequestError
-
-if TYPE_CHECKING:
-    from python_multipart.multipart import MultipartCallbacks
+from serve.forms import read_form
+from serve.json_fields import JsonBody, from_base64, read_fields
 
 FORM_FIELD = "file"
 UNNAMED = "upload"  # the source of a result whose request gave no file name
 _RAW = "image/jpeg, image/png, another image type or application/octet-stream"
-# A form for one picture has one part. The bound only keeps a form of a million empty parts from being collected.
-_MAX_PARTS = 16
 _NAME_LENGTH = 255
 
 
@@ -73,32 +67,37 @@ class BodyBudget:
 
     def release(self, body: bytearray) -> None:
         """Give back what `read` counted; the caller drops the body."""
-        self.held -= len(body)
+        self.give_back(len(body))
+
+    def hold(self, count: int) -> None:
+        """Count ``count`` bytes that did not come as a body until `give_back`; `RequestError` 429 where none fit."""
+        if self.held + count > self.max_held_bytes:
+            raise RequestError(429, "the service holds too many uploads now; try again", {"Retry-After": "1"})
+        self.held += count
+
+    def give_back(self, count: int) -> None:
+        """Undo `hold`."""
+        self.held -= count
 
     async def _fill(self, body: bytearray, request: Request) -> None:
         async for chunk in request.stream():
             if len(body) + len(chunk) > self.max_body_bytes:
                 raise self._too_long()
-            self._hold(len(chunk))
+            self.hold(len(chunk))
             body += chunk
 
     async def _inflated(self, body: bytearray, encoding: str) -> bytearray:
         """The plain body in place of the compressed one; while it is made, the longest that it may be is counted."""
         try:
-            self._hold(self.max_body_bytes)
+            self.hold(self.max_body_bytes)
             try:
                 plain = await asyncio.to_thread(inflate, body, encoding, self.max_body_bytes)
             finally:
-                self.held -= self.max_body_bytes
+                self.give_back(self.max_body_bytes)
         finally:
             self.release(body)
         self.held += len(plain)
         return plain
-
-    def _hold(self, count: int) -> None:
-        if self.held + count > self.max_held_bytes:
-            raise RequestError(429, "the service holds too many uploads now; try again", {"Retry-After": "1"})
-        self.held += count
 
     def _require_announced_length(self, request: Request) -> None:
         announced = request.headers.get("content-length", "")
@@ -153,14 +152,19 @@ _RAW_KINDS = ("", "application/octet-stream", "application/x-www-form-urlencoded
 
 def check_media_type(request: Request) -> None:
     """Raise `RequestError` 415 for a Content-Type that cannot hold a picture; none at all is taken for a picture."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind in _RAW_KINDS or kind == "multipart/form-data" or kind.startswith("image/"):
+    kind = media_type(request.headers.get("content-type", ""))
+    if kind in (*_RAW_KINDS, "multipart/form-data", "application/json") or kind.startswith("image/"):
         return
     raise RequestError(
         415,
         f"Content-Type {kind!r} is not a picture; send the picture's bytes as {_RAW}, "
-        f"or as multipart/form-data in the field {FORM_FIELD!r}",
+        f"as multipart/form-data in the field {FORM_FIELD!r}, or in base64 as application/json in the field 'image'",
     )
+
+
+def media_type(content_type: str) -> str:
+    """The type that a Content-Type header names, in lower case and without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
 
 
 @dataclass(frozen=True)
@@ -170,26 +174,41 @@ class Upload:
     data: bytes
     name: str
 
+    def checked(self) -> Upload:
+        """Itself; `RequestError` 400 where there is nothing in it."""
+        if not self.data:
+            raise RequestError(400, f"{self.name}: is empty (0 bytes); send the bytes of a picture file")
+        return self
+
+
+class JsonPicture(JsonBody):
+    """A picture in JSON: its bytes in base64, and what the answer shall call it."""
+
+    image: str
+    name: str = Field(default=UNNAMED, min_length=1, max_length=_NAME_LENGTH)
+
 
 def unpack(body: bytearray, content_type: str) -> Upload:
-    """Return the one picture in ``body``, which is the picture itself or a form; `RequestError` 400 otherwise."""
-    if content_type.partition(";")[0].strip().lower() == "multipart/form-data":
-        upload = _only_file(_parts(body, content_type))
-    else:
-        upload = Upload(bytes(body), UNNAMED)
-    if not upload.data:
-        raise RequestError(400, f"{upload.name}: is empty (0 bytes); send the bytes of a picture file")
-    return upload
+    """Return the one picture in ``body``: the picture itself, a form or JSON; `RequestError` 4xx otherwise."""
+    match media_type(content_type):
+        case "multipart/form-data":
+            uploads = unpack_all(body, content_type)
+            if len(uploads) != 1:
+                raise RequestError(
+                    400, f"the form has {len(uploads)} pictures; send one a request, or all of them to /predict/batch"
+                )
+            upload = uploads[0]
+        case "application/json":
+            asked = read_fields(body, JsonPicture)
+            upload = Upload(from_base64(asked.image, "image"), asked.name)
+        case _:
+            upload = Upload(bytes(body), UNNAMED)
+    return upload.checked()
 
 
-@dataclass
-class _Part:
-    name: str | None = None
-    filename: str = ""
-    data: bytearray = field(default_factory=bytearray)
-
-
-def _only_file(parts: list[_Part]) -> Upload:
+def unpack_all(body: bytearray, content_type: str) -> list[Upload]:
+    """Return the pictures of a form, in their order; `RequestError` 400 for anything beside them."""
+    parts = read_form(body, content_type)
     others = sorted({repr(part.name) if part.name else "without a name" for part in parts if part.name != FORM_FIELD})
     if others:
         raise RequestError(
@@ -197,66 +216,7 @@ def _only_file(parts: list[_Part]) -> Upload:
             f"the form has a field {', '.join(others)}; the picture goes in the field {FORM_FIELD!r}, "
             "options in the query",
         )
-    if len(parts) != 1:
-        raise RequestError(400, f"the form has {len(parts)} pictures; send one a request, in the field {FORM_FIELD!r}")
-    return Upload(bytes(parts[0].data), parts[0].filename[-_NAME_LENGTH:] or UNNAMED)
-
-
-def _parts(body: bytearray, content_type: str) -> list[_Part]:
-    boundary = parse_options_header(content_type)[1].get(b"boundary")
-    if not boundary:
-        raise RequestError(400, "the Content-Type multipart/form-data names no boundary; let the HTTP client set it")
-    collector = _Collector()
-    try:
-        parser = python_multipart.MultipartParser(boundary, collector.callbacks())
-        parser.write(bytes(body))
-    except FormParserError as error:
-        raise RequestError(400, "the form cannot be read; send it as multipart/form-data (RFC 7578)") from error
-    if not collector.complete:
-        raise RequestError(400, "the form is cut off: its closing boundary is missing")
-    return collector.parts
-
-
-class _Collector:
-    """Gathers the parts that python_multipart announces piece by piece."""
-
-    def __init__(self) -> None:
-        self.parts: list[_Part] = []
-        self.complete = False
-        self._header = ""
-        self._value = ""
-
-    def callbacks(self) -> MultipartCallbacks:
-        return {
-            "on_part_begin": self._begin,
-            "on_header_field": self._text("_header"),
-            "on_header_value": self._text("_value"),
-            "on_header_end": self._header_end,
-            "on_part_data": lambda data, start, end: self.parts[-1].data.extend(data[start:end]),
-            "on_end": self._end,
-        }
-
-    def _begin(self) -> None:
-        if len(self.parts) == _MAX_PARTS:
-            raise RequestError(400, f"the form has more than {_MAX_PARTS} fields; send one picture in the field 'file'")
-        self.parts.append(_Part())
-
-    def _text(self, attribute: str) -> Callable[[bytes, int, int], None]:
-        def append(data: bytes, start: int, end: int) -> None:
-            setattr(self, attribute, getattr(self, attribute) + data[start:end].decode("latin-1"))
-
-        return append
-
-    def _header_end(self) -> None:
-        if self._header.lower() == "content-disposition":
-            options = parse_options_header(self._value)[1]
-            part = self.parts[-1]
-            part.name = options[b"name"].decode("utf-8", "replace") if b"name" in options else None
-            part.filename = options.get(b"filename", b"").decode("utf-8", "replace")
-        self._header = self._value = ""
-
-    def _end(self) -> None:
-        self.complete = True
+    return [Upload(bytes(part.data), part.filename[-_NAME_LENGTH:] or UNNAMED) for part in parts]
 
 
 def _mebibytes(count: int) -> str:

@@ -64,7 +64,12 @@ def run(
         url = _url(host, listener.getsockname()[1])
         sentence = f"serving {model.name} {model.spec.version} from {bundle} at {url} (drop a picture on that page)"
         log_to_stderr(form)
-        server = _Server(_uvicorn_config(app), app.state.service, drain_seconds, lambda: announce(sentence))
+        server = _Server(
+            _uvicorn_config(app, app.state.service.settings.max_body_bytes),
+            app.state.service,
+            drain_seconds,
+            lambda: announce(sentence),
+        )
         server.run(sockets=[listener])
     if app.state.service.failed:
         raise UserError(f"bundle {bundle}: {app.state.service.why_not_ready}; export it again on this machine")
@@ -114,12 +119,14 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def _uvicorn_config(app: FastAPI) -> uvicorn.Config:
+def _uvicorn_config(app: FastAPI, max_message_bytes: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=Protocol,
         loop="auto",  # uvloop where it exists
-        ws="none",
+        ws="auto",
+        ws_max_size=max_message_bytes,
+        ws_per_message_deflate=False,  # pictures are packed already
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
-from serve.routes import descriptions, health, metrics, oip, paddlex, predict
+from serve.routes import batch, descriptions, health, metrics, oip, paddlex, predict, stream
 from serve.service import Service
 
 ROUTES: tuple[Callable[[FastAPI, Service], None], ...] = (
     predict.add,
+    batch.add,
+    stream.add,
     oip.add,
     paddlex.add,
     health.add,

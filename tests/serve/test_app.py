@@ -134,7 +134,9 @@ REFUSED = [
     ({"content": PNG_BOMB}, 413, "20000x20000 is 400 megapixels, over the limit of 50"),
     ({"content": bytes(2**20 + 1)}, 413, "the body is longer than the 1 MiB this service accepts"),
     ({"content": b"x", "headers": {"Content-Type": "text/plain"}}, 415, "Content-Type 'text/plain' is not a picture"),
-    ({"json": {"image": "…"}}, 415, "Content-Type 'application/json' is not a picture"),
+    ({"json": {"image": "…"}}, 400, "image: expected base64, got"),
+    ({"json": {"picture": ""}}, 422, "image: is missing from the JSON body"),
+    ({"json": {"image": "aGVsbG8="}}, 400, "upload: is not a picture"),
     ({"data": {"file": "x"}}, 400, "upload: is not a picture"),  # a true form of this kind holds no picture
     ({"content": b"x", "headers": {"Content-Encoding": "br"}}, 415, "Content-Encoding 'br' is not supported"),
     ({"content": b"x", "headers": {"Content-Encoding": "gzip, gzip"}}, 415, "'gzip, gzip' is not supported"),
