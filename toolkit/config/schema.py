@@ -251,6 +251,11 @@ class TrainConfig(Block):
         default=0,
         description="Training batches on which the start weights' batch-norm statistics are estimated anew first.",
     )
+    freeze_bn_statistics: bool = Field(
+        default=False,
+        description="Whether batch norm keeps the statistics that it starts with, in training as in use; its scale and "
+        "shift are learnt all the same.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where to train; auto takes the GPU if there is one."
     )

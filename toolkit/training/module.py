@@ -44,6 +44,7 @@ class TaskModule(pl.LightningModule, ABC):
         self.validation = validation
         self.facts = self.facts_of(training)
         self._found: dict[int, Any] = {}
+        self.train()  # the trainer takes the layers in the mode that it finds them in
 
     def facts_of(self, training: Table[Any]) -> dict[str, Any]:
         """What the loss needs of the training table, such as class frequencies, as plain data."""
@@ -60,6 +61,15 @@ class TaskModule(pl.LightningModule, ABC):
     @abstractmethod
     def numbers(self, answers: list[Any]) -> dict[str, float]:
         """What the answers to all validation pictures, in order, are worth."""
+
+    def train(self, mode: bool = True) -> TaskModule:
+        """As every module's; batch norm whose statistics are frozen normalises as in evaluation."""
+        super().train(mode)
+        if self.config.train.freeze_bn_statistics:
+            for layer in self.network.modules():
+                if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                    layer.eval()
+        return self
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Move the pictures, and targets that are tensors; boxes stay on the host, where the assigner reads them."""

@@ -30,6 +30,7 @@ def quiet() -> None:
         ".*smaller than the logging.*",
         ".*exists and is not empty.*",  # the checkpoints of a resumed run
         ".*broadcast_buffers. is deprecated.*",  # of what shall take its place, older versions of torch know nothing
+        ".*in eval mode at the start of training.*",  # batch norm, where train.freeze_bn_statistics asks for it
         ".*sync_dist=True.*",  # what validation logs is the same in all processes
     ):
         warnings.filterwarnings("ignore", pattern)

@@ -125,3 +125,19 @@ def test_only_weights_decay(module: Summing) -> None:
     assert {p.ndim for p in kept["params"]} == {1}
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.05, 0.0)
     assert len(decayed["params"]) + len(kept["params"]) == len(list(network.parameters()))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_frozen_statistics_stay_and_the_scale_is_learnt(frozen: bool) -> None:
+    train = CONFIG.train.model_copy(update={"freeze_bn_statistics": frozen})
+    network, table = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout(0.5)), range(4)
+    parts: Any = network, CONFIG.model_copy(update={"train": train}), table, table
+    module = Summing(*parts, total_steps=1)
+    convolution, norm, dropout = network
+    for _ in range(2):  # as it is made, and after a validation
+        assert (convolution.training, norm.training, dropout.training) == (True, not frozen, True)
+        module.eval()
+        module.train()
+    network(torch.randn(8, 3, 2, 2) + 5).sum().backward()
+    assert torch.equal(norm.running_mean, torch.zeros(4)) == frozen
+    assert norm.weight.grad is not None

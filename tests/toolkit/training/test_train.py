@@ -25,6 +25,7 @@ from toolkit.errors import DataFaults, UserError
 from toolkit.training.callbacks import ramped_average
 from toolkit.training.module import warmup_cosine
 from toolkit.training.network import build_network
+from toolkit.training.weights import network_weights, read_checkpoint
 
 TASKS = ("detection", "classification", "segmentation")
 Runs = Callable[[str], Path]
@@ -279,3 +280,13 @@ def test_ctrl_c_says_what_is_kept(quick_config: Path, tmp_path: Path) -> None:
     assert f"toolkit train --resume {tmp_path / 'run'}" in seen[-1]
     export_to(tmp_path / "run")
     assert (tmp_path / "run/bundle/bundle.yaml").is_file()
+
+
+def test_statistics_that_are_frozen_come_out_as_they_went_in(quick_configs: dict[str, Path], tmp_path: Path) -> None:
+    """Through validations and the moving average, too."""
+    changes = ["train.epochs=2", "train.validate_every=1", "train.freeze_bn_statistics=true"]
+    run = train_from(quick_configs["classification"], changes, run_dir=tmp_path / "run")
+    weights = network_weights(read_checkpoint(run.checkpoint))
+    means = {name: value for name, value in weights.items() if name.endswith("running_mean")}
+    assert len(means) == 52
+    assert not any(value.any() for value in means.values())
