@@ -6,6 +6,7 @@ then calls its kernel for the CPU, or launches the twin. Nothing passes through 
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any, Literal
 
@@ -36,7 +37,11 @@ class HostMemory:
 
 
 class DeviceMemory:
-    """Device arrays of one call, on the caller's stream. Results are numba device arrays, which others take as is."""
+    """Device arrays of one call, on the caller's stream. Results are numba device arrays, which others take as is.
+
+    Where tensors came the memory of results is torch's: it keeps what it once had of the card for itself, so that the
+    driver might have none left, and takes back what was used on its stream without waiting for the device.
+    """
 
     on_device: Literal[True] = True
 
@@ -45,6 +50,7 @@ class DeviceMemory:
         _on_current_device(values, self._cuda)
         self._handle = next((handle for handle in map(_stream_handle, values.values()) if handle is not None), 0)
         self.stream: Any = self._cuda.external_stream(self._handle) if self._handle else 0
+        self._of_torch = next((value.device for value in values.values() if _is_tensor(value)), None)
 
     def array(self, value: Any, name: str, dtype: Any, shape: tuple[int | str, ...]) -> Any:
         """Return ``value`` as a C-contiguous device array; see `host_array`."""
@@ -80,11 +86,19 @@ class DeviceMemory:
 
     def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Any:
         """A device array of any content."""
-        return self._cuda.device_array(shape, np.dtype(dtype), stream=self.stream)
+        sizes = tuple(map(int, shape)) if isinstance(shape, tuple) else (int(shape),)
+        if self._of_torch is None or 0 in sizes:
+            return self._cuda.device_array(sizes, np.dtype(dtype), stream=self.stream)
+        interface, owner = _torch_memory(sizes, np.dtype(dtype), self._of_torch)
+        interface["stream"] = self._handle or None
+        return self._cuda.from_cuda_array_interface(interface, owner=owner, sync=False)
 
     def table(self, rows: Any, dtype: Any) -> Any:
         """Bring a few numbers that are arguments of a call to the device: no pixels, no boxes."""
-        return self._cuda.to_device(np.ascontiguousarray(rows, dtype), stream=self.stream)
+        host = np.ascontiguousarray(rows, dtype)
+        array = self.empty(host.shape, dtype)
+        array.copy_to_device(host, stream=self.stream)
+        return array
 
     def full(self, shape: int | tuple[int, ...], dtype: Any, value: int) -> Any:
         """A device array of one whole number."""
@@ -171,11 +185,23 @@ def _extent(array: Any) -> tuple[int, int]:
 
 def _stream_handle(value: Any) -> int | None:
     """The stream that the caller works on: what the array says, for a tensor torch's present one."""
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(value, torch.Tensor):
-        return int(torch.cuda.current_stream(value.device).cuda_stream)
+    if _is_tensor(value):
+        return int(sys.modules["torch"].cuda.current_stream(value.device).cuda_stream)
     handle = getattr(value, "__cuda_array_interface__", {}).get("stream")
     return None if handle is None else int(handle)
+
+
+def _is_tensor(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _torch_memory(shape: tuple[int, ...], dtype: Any, device: Any) -> tuple[dict[str, Any], Any]:
+    """An array's ``__cuda_array_interface__`` in memory of torch's, and the tensor of bytes that holds it."""
+    torch = sys.modules["torch"]
+    owner = torch.empty(math.prod(shape) * dtype.itemsize, dtype=torch.uint8, device=device)
+    data = owner.data_ptr(), False
+    return {"shape": shape, "strides": None, "typestr": dtype.str, "data": data, "version": 3}, owner
 
 
 def _on_current_device(values: dict[str, Any], cuda: Any) -> None:

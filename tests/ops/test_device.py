@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from ops import _device
 from ops._device import HOST, _on_current_device, _stream_handle, is_on_device, memory_of
@@ -82,6 +83,31 @@ def test_a_tensors_stream_is_torchs_present_one(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "torch", torch)  # type: ignore[arg-type]
     assert _stream_handle(Tensor()) == 77
     assert _stream_handle(Interface(stream=5)) == 5
+
+
+class Seen:
+    """Stands for a device array: what its interface says, read by NumPy, which knows it by another name."""
+
+    def __init__(self, interface: dict[str, Any], owner: Any, sync: bool) -> None:
+        self.stream, self.owner = interface["stream"], owner
+        self.__array_interface__ = {name: value for name, value in interface.items() if name != "stream"}
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float16", "float32", "uint64", "float64"])
+@pytest.mark.parametrize("shape", [5, (2, 3), (4, 1, 7)])
+def test_results_beside_tensors_lie_in_torchs_memory(monkeypatch: pytest.MonkeyPatch, shape: Any, dtype: str) -> None:
+    cuda = SimpleNamespace(external_stream=lambda handle: handle, from_cuda_array_interface=Seen)
+    monkeypatch.setattr(_device, "numba_cuda", lambda: cuda)
+    stream = SimpleNamespace(cuda_stream=77)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    memory = _device.DeviceMemory({"mask": torch.zeros(3)})
+    made = memory.empty(shape, dtype)
+    array = np.asarray(made)
+    assert (array.shape, array.dtype) == (np.empty(shape).shape, np.dtype(dtype))
+    assert array.ctypes.data == made.owner.data_ptr()
+    assert array.nbytes == made.owner.nbytes
+    assert made.stream == memory.stream == 77
+    array[...] = 1  # it may be written
 
 
 def test_an_array_of_another_device_is_refused() -> None:

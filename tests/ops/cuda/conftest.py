@@ -130,6 +130,7 @@ def _count_simulated(monkeypatch: pytest.MonkeyPatch, moved: list[int]) -> None:
     from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 
     to_device, to_host, attribute = cuda.to_device, FakeCUDAArray.copy_to_host, FakeCUDAArray.__getattr__
+    copy_into = FakeCUDAArray.copy_to_device
 
     def counted_to_device(array: Any, *rest: Any, **options: Any) -> Any:
         moved.append(array.nbytes)
@@ -138,6 +139,10 @@ def _count_simulated(monkeypatch: pytest.MonkeyPatch, moved: list[int]) -> None:
     def counted_to_host(self: Any, *rest: Any, **options: Any) -> Any:
         moved.append(self.nbytes)
         return to_host(self, *rest, **options)
+
+    def counted_into(self: Any, source: Any, *rest: Any, **options: Any) -> Any:
+        moved.append(0 if isinstance(source, FakeCUDAArray) else source.nbytes)
+        return copy_into(self, source, *rest, **options)
 
     def guarded(self: Any, name: str) -> Any:
         assert name not in _ESCAPES, f"a device array was read on the host, by {name}"
@@ -151,6 +156,7 @@ def _count_simulated(monkeypatch: pytest.MonkeyPatch, moved: list[int]) -> None:
     monkeypatch.setattr(FakeCUDAArray, "__setitem__", assigned)
     monkeypatch.setattr(cuda, "to_device", counted_to_device)
     monkeypatch.setattr(FakeCUDAArray, "copy_to_host", counted_to_host)
+    monkeypatch.setattr(FakeCUDAArray, "copy_to_device", counted_into)
     monkeypatch.setattr(FakeCUDAArray, "__getattr__", guarded)
 
 
