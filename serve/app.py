@@ -63,10 +63,12 @@ def create_app(model: Model, settings: Settings | None = None) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     check = asyncio.create_task(service.check())
+    tend = asyncio.create_task(service.tend())
     yield
     service.drain()
+    tend.cancel()
     await check
-    service.pool.close()
+    service.close()
     if app.state.traces is not None:
         await asyncio.to_thread(app.state.traces.close)
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from serve.errors import RequestError
+from serve.errors import RequestError, too_late
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 _LONGEST_MS = 600_000
@@ -46,7 +46,7 @@ class Caller:
                 return task.result()
             if watch is not None and watch.done():
                 raise RequestError(499, "the client went away before it was answered")  # nobody reads it but the log
-            raise RequestError(504, f"the deadline passed before an answer was there; send a longer {TIMEOUT_HEADER}")
+            raise too_late()
         finally:
             for each in awaited:
                 each.cancel()

@@ -25,6 +25,16 @@ class RequestError(Exception):
         self.headers = dict(headers or {})
 
 
+def too_late() -> RequestError:
+    """The deadline of a request has passed."""
+    return RequestError(504, "the deadline passed before an answer was there; give X-Request-Timeout-Ms more time")
+
+
+def engine_down() -> RequestError:
+    """The network cannot be run."""
+    return RequestError(503, "the engine does not work now; it is tried again every second", {"Retry-After": "2"})
+
+
 def as_request_error(request: Request, error: Exception) -> RequestError:
     """Say an expected exception as a `RequestError`; one of any other class is raised again."""
     match error:

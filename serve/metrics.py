@@ -105,11 +105,15 @@ class _State(Collector):
 
     def collect(self) -> Iterator[Metric]:
         service = self._service
-        waiting = max(0, service.pool.inside - service.pool.workers)
+        waiting = max(0, service.room.inside - service.room.runs)
         yield _gauge("ready", "Whether pictures are taken: 1 or 0.", service.ready)
         yield _gauge("queue_pictures", "Pictures that wait for a worker thread.", waiting)
-        yield _gauge("running_pictures", "Pictures in worker threads.", service.pool.inside - waiting)
-        yield _gauge("queue_limit_pictures", "Pictures that may wait; more are rejected.", service.pool.waiting)
+        yield _gauge("running_pictures", "Pictures in worker threads.", service.room.inside - waiting)
+        yield _gauge(
+            "queue_limit_pictures",
+            "Pictures that may wait; more are rejected.",
+            service.room.places - service.room.runs,
+        )
         yield _gauge("held_bytes", "Bytes of all request bodies in memory.", service.bodies.held)
         yield _gauge("held_limit_bytes", "Bytes that bodies may take together.", service.bodies.max_held_bytes)
         models = GaugeMetricFamily(

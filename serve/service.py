@@ -6,22 +6,22 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 
-import numpy as np
 from starlette.requests import Request
 
 from serve.body import BodyBudget
 from serve.caller import Caller
-from serve.errors import RequestError
+from serve.errors import RequestError, engine_down
 from serve.exchange import current
 from serve.observer import Observer
-from serve.pool import BoundedPool
 from serve.remote import RemotePictures
+from serve.room import Room
 from serve.served import Served
 from serve.settings import Settings
-from toolkit.errors import UserError, suggest
-from toolkit.inference import Model, check_golden
+from serve.warmup import faults
+from serve.workers import Workers
+from toolkit.errors import suggest
+from toolkit.inference import Model
 
 log = logging.getLogger("serve")
 
@@ -29,6 +29,7 @@ log = logging.getLogger("serve")
 _RETRY = {"Retry-After": "2"}
 _STARTING = "the start-up check is still running"
 _SHOWN_FAULTS = 3
+_REVIVE_SECONDS = 1.0
 
 
 class Service:
@@ -37,9 +38,10 @@ class Service:
     def __init__(self, model: Model, settings: Settings, observer: Observer | None = None) -> None:
         self.settings = settings
         self.observer = observer or Observer()
-        self.pool = BoundedPool(settings.runs, settings.waiting)
+        self.workers = Workers(settings.runs)
+        self.room = Room(settings.runs, settings.waiting)
         self.bodies = BodyBudget(settings.max_body_bytes, settings.held_bytes, settings.body_seconds)
-        self.default = Served(model, self.pool, settings.max_pixels, self.observer)
+        self.default = Served(model, self.workers, self.room, settings, self.observer)
         self.remote = RemotePictures(settings.picture_hosts, settings.max_body_bytes)
         self.why_not_ready = _STARTING
         self.failed = False
@@ -54,7 +56,7 @@ class Service:
     @property
     def ready(self) -> bool:
         """Whether pictures are taken."""
-        return not self.why_not_ready
+        return not self.why_not_ready and not self.default.down
 
     def find(self, name: str | None = None, version: str | None = None) -> Served:
         """The model of that name and version, by look-up only; `RequestError` 404 for one that is not served."""
@@ -76,19 +78,24 @@ class Service:
 
     async def check(self) -> None:
         """Warm the model and ask it the bundle's golden pictures; only then is the service ready."""
-        try:
-            faults = await self.pool.run(partial(_first_answers, self.model))
-        except UserError as error:
-            faults = [str(error)]
-        except Exception:
-            log.exception("the start-up check could not be run")
-            faults = ["it could not be run, the log has the reason"]
-        if faults:
+        found = await asyncio.to_thread(_open, self.default)
+        if found:
             self.failed = True
-            self.why_not_ready = f"the start-up check failed: {'; '.join(faults[:_SHOWN_FAULTS])}"
+            self.why_not_ready = f"the start-up check failed: {'; '.join(found[:_SHOWN_FAULTS])}"
         elif self.why_not_ready == _STARTING:
             self.why_not_ready = ""
         self.checked.set()
+
+    async def tend(self) -> None:
+        """Try engines that are down again, until this is cancelled."""
+        while True:
+            await asyncio.sleep(_REVIVE_SECONDS)
+            if self.default.down and await self.default.revive():
+                log.warning("the engine of %s works again", self.model.name)
+
+    def close(self) -> None:
+        """Start nothing more."""
+        self.workers.close()
 
     def drain(self) -> None:
         """Take no more pictures; those inside are answered."""
@@ -99,6 +106,8 @@ class Service:
         """Raise `RequestError` 503 while pictures are not taken."""
         if self.why_not_ready:
             raise RequestError(503, self.why_not_ready, {} if self.failed else _RETRY)
+        if self.default.down:
+            raise engine_down()
 
     @contextmanager
     def admitted(self, name: str | None = None, version: str | None = None) -> Iterator[Served]:
@@ -118,9 +127,9 @@ class Service:
             self.active -= 1
 
 
-def _first_answers(model: Model) -> list[str]:
-    """What is wrong with the model's first answers. The grey picture is for bundles without golden ones: it makes
-    kernels and buffers, so that the first client does not wait for them."""
-    height, width = model.spec.preprocessing.input_size
-    model.run_batch([np.full((height, width, 3), 127, np.uint8)])[0].to_dict()
-    return check_golden(model)
+def _open(served: Served) -> list[str]:
+    """Check a model's first answers and let it take work; what is wrong with them otherwise."""
+    found = faults(served.model)
+    if not found:
+        served.warm()
+    return found

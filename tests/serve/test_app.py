@@ -7,7 +7,7 @@ import json
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -228,12 +228,12 @@ def test_the_openapi_document_says_what_every_route_does(openapi: dict[str, Any]
 
 
 class Broken(Model):
-    """Works while the service starts, and then meets a bug."""
+    """Works while the service starts, and then meets a bug in some pictures."""
 
-    broken = False
+    broken: Callable[[Any], bool] = staticmethod(lambda batch: False)
 
     def network(self, batch, *, explain=False):  # type: ignore[no-untyped-def]
-        if self.broken:
+        if self.broken(batch):
             raise RuntimeError("at /home/someone/secret.py")
         return super().network(batch, explain=explain)
 
@@ -241,14 +241,29 @@ class Broken(Model):
 def test_a_fault_of_ours_is_a_500_without_its_story(tiny_bundle: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = Broken(Bundle.open(tiny_bundle), device="cpu", threads=1)
     with live(create_app(model)) as client:
-        model.broken = True
-        answer = client.post("/predict", content=flat_png(WARM), headers={"X-Request-Id": "number-1"})
+        model.broken = lambda batch: batch.mean() < 20  # black
+        answer = client.post("/predict", content=flat_png((0, 0, 0)), headers={"X-Request-Id": "number-1"})
+        assert client.post("/predict", content=flat_png(WARM)).status_code == 200
         assert client.get("/health/live").status_code == 200
     assert answer.status_code == 500
     assert answer.json() == {"error": "the service failed on this request; its log has the reason under number-1"}
     logged = next(record for record in caplog.records if record.levelname == "ERROR")
     assert "number-1" in logged.getMessage()
     assert "secret.py" in str(logged.exc_info)
+
+
+def test_an_engine_that_is_down_is_a_503_until_it_works_again(tiny_bundle: Path) -> None:
+    model = Broken(Bundle.open(tiny_bundle), device="cpu", threads=1)
+    with live(create_app(model)) as client:
+        model.broken = lambda batch: True
+        for answer in (client.post("/predict", content=flat_png(WARM)) for _ in range(2)):  # met, then refused at once
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+            assert answer.json() == {"error": "the engine does not work now; it is tried again every second"}
+        assert client.get("/health/ready").status_code == 503
+        assert client.get("/health/live").status_code == 200
+        model.broken = lambda batch: False
+        wait_for(lambda: client.get("/health/ready").status_code == 200)
+        assert client.post("/predict", content=flat_png(WARM)).status_code == 200
 
 
 def test_it_is_ready_only_after_the_golden_pictures_agree(tiny_bundle: Path) -> None:

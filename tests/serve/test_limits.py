@@ -31,7 +31,7 @@ def test_beyond_its_bound_it_refuses_and_health_still_answers(tiny_bundle: Path)
     with live(app) as client, ThreadPoolExecutor(5) as threads:
         model.gate.clear()
         accepted = [threads.submit(client.post, "/predict", content=PICTURE) for _ in range(5)]
-        wait_for(lambda: app.state.service.pool.inside == 5)
+        wait_for(lambda: app.state.service.room.inside == 5)
         for _ in range(3):
             refused = client.post("/predict", content=PICTURE)
             assert (refused.status_code, refused.json()) == (429, {"error": "the service is busy; try again later"})
@@ -46,7 +46,7 @@ def test_beyond_its_bound_it_refuses_and_health_still_answers(tiny_bundle: Path)
         assert model.running == 2
         model.gate.set()
         assert [each.result().status_code for each in accepted] == [200] * 5
-        wait_for(lambda: app.state.service.pool.inside == 0)
+        wait_for(lambda: app.state.service.room.inside == 0)
         assert client.post("/predict", content=PICTURE).status_code == 200
     assert app.state.service.bodies.held == 0
 

@@ -28,7 +28,7 @@ class Failing(Model):
     broken = False
 
     def network(self, batch, *, explain=False):  # type: ignore[no-untyped-def]
-        if self.broken:
+        if self.broken and batch.std() > 0:  # anything but the grey picture that tells a bug from a dead engine
             raise RuntimeError("a bug")
         return super().network(batch, explain=explain)
 

@@ -185,7 +185,7 @@ class Broken(Model):
     broken = False
 
     def network(self, batch, *, explain=False):  # type: ignore[no-untyped-def]
-        if self.broken:
+        if self.broken and batch.std() > 0:  # anything but the grey picture that tells a bug from a dead engine
             raise RuntimeError("at /home/someone/secret.py")
         return super().network(batch, explain=explain)
 

@@ -29,15 +29,18 @@ PICTURE = flat_png((200, 60, 40))
 SCRIPT = """
 import os, sys, time
 from toolkit.inference import engine
-run, calls = engine.Engine.run, []
+run, ready = engine.Engine.run, []
 def slow(self, batch, outputs):
-    calls.append(1)
-    if len(calls) > 3:  # the grey picture and two golden ones
+    if ready:
         time.sleep(float(os.environ["SLOW"]))
     return run(self, batch, outputs)
 engine.Engine.run = slow
 import serve
-serve.run(sys.argv[1], port=0, settings=serve.Settings(workers=1, waiting=0), drain_seconds=float(sys.argv[2]))
+def announce(line):
+    ready.append(line)
+    print(line, flush=True)
+settings = serve.Settings(workers=1, waiting=0)
+serve.run(sys.argv[1], port=0, announce=announce, settings=settings, drain_seconds=float(sys.argv[2]))
 """
 
 

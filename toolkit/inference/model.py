@@ -118,7 +118,7 @@ class Model:
 
         Those of one `input_size_for` are one batch.
         """
-        settings = self._settings(explain, options)
+        settings = self.settings(explain, **options)
         held = [
             item if isinstance(item, Picture) else Picture(f"array[{index}]", item).decode()
             for index, item in enumerate(pictures)
@@ -137,7 +137,7 @@ class Model:
 
         ``explain`` gives a classifier's result its heat map of the evidence, which ``draw`` then shows.
         """
-        settings = self._settings(explain, options)
+        settings = self.settings(explain, **options)
         picture = self.decode(content, name=name)
         result = self._run([picture], settings)[0]
         picture.release()
@@ -159,7 +159,7 @@ class Model:
         does not grow with their number. A picture that cannot be used comes as a ``Failure``, or raises PictureError
         with ``on_error="raise"``. Wrong paths and options raise UserError here, before any work.
         """
-        settings = self._settings(explain, options)
+        settings = self.settings(explain, **options)
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise UserError(f"batch_size: expected an integer from 1 up, got {batch_size!r}")
         if on_error not in ("report", "raise"):
@@ -167,16 +167,41 @@ class Model:
         check_inputs(inputs)
         return self._stream(expand(inputs), batch_size, settings, on_error, max_pixels)
 
-    def _settings(self, explain: bool, options: Options) -> _Settings:
-        """What this call asks for; UserError for an option that the task does not have or a value out of range."""
+    def settings(self, explain: bool = False, **options: Unpack[Options]) -> CallSettings:
+        """What a call asks for; UserError for an option that the task does not have or a value out of range."""
         self.task.wanted(self.spec, explain)
-        return _Settings(self.spec.postprocessing.override(**options), explain)
+        return CallSettings(self.spec.postprocessing.override(**options), explain)
+
+    def result(
+        self,
+        picture: Picture,
+        raw: Sequence[NDArray[np.float32]],
+        placement: Placement,
+        settings: CallSettings,
+        *,
+        preprocess: float,
+        network: float,
+    ) -> Result:
+        """The result of one decoded picture from its raw outputs; the two stages before it took these milliseconds."""
+        clock = _Clock()
+        image = picture()
+        size = (image.shape[0], image.shape[1])
+        fields = self.postprocess(raw, placement, size, settings.postprocessing)
+        timing = {
+            "decode": picture.milliseconds,
+            "preprocess": preprocess,
+            "network": network,
+            "postprocess": clock.lap(),
+        }
+        return self.task.result_type(
+            source=picture.source, image_size=size, class_names=self.labels, timing=timing, picture=picture, **fields
+        )
 
     def _stream(
         self,
         pictures: Iterator[Picture],
         batch_size: int,
-        settings: _Settings,
+        settings: CallSettings,
         on_error: str,
         max_pixels: int,
     ) -> Iterator[Result | Failure]:
@@ -189,7 +214,7 @@ class Model:
                 waiting = []
         yield from self._flush(waiting, settings)
 
-    def _flush(self, waiting: list[Picture | Failure], settings: _Settings) -> Iterator[Result | Failure]:
+    def _flush(self, waiting: list[Picture | Failure], settings: CallSettings) -> Iterator[Result | Failure]:
         pictures = [item for item in waiting if isinstance(item, Picture)]
         results = iter(self._run(pictures, settings))
         for item in waiting:
@@ -199,7 +224,7 @@ class Model:
                 yield next(results)
                 item.release()
 
-    def _run(self, pictures: Sequence[Picture], settings: _Settings) -> list[Result]:
+    def _run(self, pictures: Sequence[Picture], settings: CallSettings) -> list[Result]:
         images = [picture() for picture in pictures]
         batches: dict[tuple[int, int], list[int]] = {}
         for index, image in enumerate(images):
@@ -212,40 +237,34 @@ class Model:
             found |= zip(chosen, results, strict=True)
         return [found[index] for index in range(len(pictures))]
 
-    def _run_alike(self, pictures: Sequence[Picture], images: Sequence[RGB], settings: _Settings) -> list[Result]:
+    def _run_alike(self, pictures: Sequence[Picture], images: Sequence[RGB], settings: CallSettings) -> list[Result]:
         """Predict on pictures that make inputs of one size."""
         clock = _Clock()
         batch, placements = self.preprocess(images, reuse=True)
         preprocess = clock.lap() / len(images)
         raw = self.network(batch, explain=settings.explain)
         network = clock.lap() / len(images)
-        results = []
-        for index, (picture, image, placement) in enumerate(zip(pictures, images, placements, strict=True)):
-            size = (image.shape[0], image.shape[1])
-            fields = self.postprocess([output[index] for output in raw], placement, size, settings.postprocessing)
-            timing = {
-                "decode": picture.milliseconds,
-                "preprocess": preprocess,
-                "network": network,
-                "postprocess": clock.lap(),
-            }
-            results.append(
-                self.task.result_type(
-                    source=picture.source, image_size=size, class_names=self.labels, timing=timing, picture=picture,
-                    **fields,
-                )
-            )  # fmt: skip
-        return results
+        return [
+            self.result(
+                picture,
+                [output[index] for output in raw],
+                placement,
+                settings,
+                preprocess=preprocess,
+                network=network,
+            )
+            for index, (picture, placement) in enumerate(zip(pictures, placements, strict=True))
+        ]
 
-    def _held(self, count: int) -> _HeldInput:
+    def _held(self, count: int) -> HeldInput:
         """This thread's input, kept between calls: fresh pages for every picture cost more than filling them."""
-        held: _HeldInput | None = getattr(self._buffers, "input", None)
+        held: HeldInput | None = getattr(self._buffers, "input", None)
         if held is None or held.count < count:
-            held = self._buffers.input = _HeldInput(count, self.spec.preprocessing.input_size)
+            held = self._buffers.input = HeldInput(count, self.spec.preprocessing.input_size)
         return held
 
 
-class _HeldInput:
+class HeldInput:
     """A network's input that is filled again and again, and what lies beside the picture in each place of it."""
 
     def __init__(self, count: int, size: tuple[int, int]) -> None:
@@ -277,7 +296,7 @@ class _HeldInput:
 
 
 @dataclass(frozen=True)
-class _Settings:
+class CallSettings:
     """What one call asks for."""
 
     postprocessing: Postprocessing

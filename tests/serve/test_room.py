@@ -1,0 +1,60 @@
+"""How much is taken in, and what is said to those for whom there is no room or no time."""
+
+from __future__ import annotations
+
+import pytest
+
+from serve.errors import RequestError
+from serve.room import Room
+
+
+def filled(places: int, seconds: float) -> Room:
+    room = Room(runs=2, waiting=3)
+    for _ in range(places):
+        room.enter(seconds)
+    return room
+
+
+# Each row: places taken with work of so many seconds each, work of so many seconds comes with so much time left.
+DECISIONS = [
+    (0, 1.0, 9.0, 0.1, ""),  # nothing waits: it is tried, however little time there is
+    (1, 1.0, 9.0, 0.1, ""),
+    (2, 1.0, 0.5, 1.5, ""),  # one second until a run is free
+    (2, 1.0, 0.5, 1.49, "the answer would take about 1.5 s, longer than the request allows"),
+    (4, 2.0, 1.0, 60.0, ""),
+    (5, 0.0, 0.0, 60.0, "the service is busy; try again later"),  # full
+]
+
+
+@pytest.mark.parametrize(("places", "seconds", "own", "left", "sentence"), DECISIONS)
+def test_who_is_let_in(places: int, seconds: float, own: float, left: float, sentence: str) -> None:
+    room = filled(places, seconds)
+    if not sentence:
+        room.require(own, left)
+        return
+    with pytest.raises(RequestError) as refused:
+        room.require(own, left)
+    assert (refused.value.status, refused.value.sentence) == (429, sentence)
+
+
+@pytest.mark.parametrize(("seconds", "retry"), [(0.0, "1"), (1.0, "3"), (2.2, "6")])
+def test_the_advised_wait_grows_with_the_work_inside(seconds: float, retry: str) -> None:
+    with pytest.raises(RequestError) as refused:
+        filled(5, seconds).require()
+    assert refused.value.headers == {"Retry-After": retry}
+
+
+def test_a_place_is_free_when_its_last_holder_has_left() -> None:
+    room = Room(runs=1, waiting=0)
+    place = room.enter(1.0)
+    place.hold()
+    place.leave()
+    assert (room.free, room.wait) == (0, 1.0)
+    place.leave()
+    assert (room.free, room.wait) == (1, 0.0)
+
+
+@pytest.mark.parametrize(("runs", "waiting"), [(0, 1), (1, -1)])
+def test_sizes_that_make_no_room_are_refused(runs: int, waiting: int) -> None:
+    with pytest.raises(ValueError, match="runs >= 1 and waiting >= 0"):
+        Room(runs, waiting)
