@@ -57,7 +57,11 @@ WAYS: dict[str, tuple[bool, bool, float, Weigh]] = {
 
 
 def features_of(loaded: LoadedConfig, table: Table, anew: bool) -> NDArray[np.float32]:
-    """The pooled features of every picture, float32 [N, D]; ``anew`` as `train.estimate_bn_batches` would have it."""
+    """The pooled features of every picture, float32 [N, D].
+
+    ``anew`` estimates the batch-norm statistics as `train.estimate_bn_batches` does, once for all folds: on pictures
+    of the sources that are held out, too, though without their labels.
+    """
     config = loaded.config
     network = build_network(config.model, len(table.class_names)).to(memory_format=torch.channels_last)
     start_from(network, str(config.model.init))
