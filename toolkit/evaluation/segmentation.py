@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,15 +30,13 @@ class SegmentationEvaluation(Evaluation):
     def predict_all(
         self, model: Model, table: Table[MaskSample], progress: Progress | None = None
     ) -> SegmentationCounts:
-        counts = SegmentationCounts(len(table.class_names))
+        counts = SegmentationCounts(len(table.class_names), _outlined(table.class_names, _shipped(model).regions))
         for sample, result in zip(table.samples, predictions(model, table, progress), strict=True):
             counts.add(read_mask(sample), result.mask, sample.group, sample.source)
         return counts
 
     def measure(self, model: Model, table: Table[MaskSample], predictions: SegmentationCounts) -> dict[str, Any]:
-        shipped = model.spec.postprocessing
-        assert isinstance(shipped, SegmentationPostprocessing)
-        return measure_segmentation(predictions, table.class_names, shipped.regions)
+        return measure_segmentation(predictions, table.class_names, _shipped(model).regions)
 
     def sections(self, metrics: dict[str, Any]) -> list[Section]:
         intervals, over = metrics["intervals"], f"over {', '.join(metrics['mean_over'])}"
@@ -49,6 +47,7 @@ class SegmentationEvaluation(Evaluation):
                 ("pixel accuracy", at(metrics, intervals, "pixel_accuracy"), "of all pixels, the background's too"),
             ),
             Section("class", ("Dice", "IoU", "Dice per picture", "recall", "precision", "in pictures"), _rows(metrics)),
+            *_of_outlines(metrics),
             *of_parts(metrics, self.columns(metrics)),
         ]
 
@@ -85,6 +84,29 @@ class SegmentationEvaluation(Evaluation):
 
     def draw_truth(self, image: RGB, sample: MaskSample, class_names: tuple[str, ...]) -> RGB:
         return draw_segmentation(image, read_mask(sample), class_names, background=background_of(class_names))
+
+
+def _shipped(model: Model) -> SegmentationPostprocessing:
+    shipped = model.spec.postprocessing
+    assert isinstance(shipped, SegmentationPostprocessing)
+    return shipped
+
+
+def _outlined(names: Sequence[str], regions: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
+    """The ids of each class that is no background, and of each region; one named like a class has lines of its own."""
+    classes = {name: [i] for i, name in enumerate(names) if i != background_of(names)}
+    unions = {f"{region} (region)": [list(names).index(part) for part in parts] for region, parts in regions.items()}
+    return classes | unions
+
+
+def _of_outlines(metrics: dict[str, Any]) -> list[Section]:
+    """How far outlines lie apart; absent from what was measured before outlines were."""
+    rows = [
+        (name, (Ranged(row["hd95"]), row["pictures"], row["one_sided"]))
+        for name, row in metrics.get("outlines", {}).items()
+    ]
+    head = ("HD95, median, in pixels", "in pictures", "only true or only predicted in")
+    return [Section("outline", head, tuple(rows))] if rows else []
 
 
 def _by_picture(counts: SegmentationCounts) -> Tally:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 import ops
 from toolkit.evaluation.confusions import Confusions, Regions, Tally
+from toolkit.evaluation.outlines import Outlines
 from toolkit.evaluation.resampling import Numbers, by_name, mean_of_known, measured, ratio
 from toolkit.segmentation_result import background_of
 
@@ -18,10 +19,14 @@ IGNORED = 255  # in the truth: not labelled, counts neither way
 
 
 class SegmentationCounts:
-    """One confusion matrix a picture, so that the pictures themselves need not be kept."""
+    """One confusion matrix a picture, so that the pictures themselves need not be kept.
 
-    def __init__(self, num_classes: int) -> None:
+    ``outlined`` says of which regions the outlines are measured besides: by name, the ids that each is made of.
+    """
+
+    def __init__(self, num_classes: int, outlined: Mapping[str, Sequence[int]] | None = None) -> None:
         self.num_classes = num_classes
+        self.outlines = Outlines(outlined or {})
         self.matrices: list[NDArray[np.int64]] = []
         self.groups: list[str] = []
         self.sources: list[str] = []
@@ -33,6 +38,7 @@ class SegmentationCounts:
         differ and ids out of range are a ValueError.
         """
         self.add_counted(ops.confusion_matrix(truth, predicted, self.num_classes, ignore=IGNORED), group, source)
+        self.outlines.add(truth, predicted, IGNORED)
 
     def add_counted(self, matrix: NDArray[np.int64], group: str = "", source: str = "") -> None:
         """Take one picture that was counted before: its confusion matrix, int64 [C, C], the truth in the rows."""
@@ -74,7 +80,8 @@ def measure_segmentation(
         classes in ``mean_over``; ``pixel_accuracy``; ``per_class`` iou, dice, precision and recall of all pixels
         together, ``dice_per_picture`` (the mean over pictures where the class is true or predicted), ``pixels`` and
         ``pictures`` that truly have it; ``regions``, the same of ``nested``; ``intervals`` of 95 % over groups, else
-        over pictures; ``per_group`` and ``per_source``, where told; ``confusion_matrix`` (rows true, pixels).
+        over pictures; ``per_group`` and ``per_source``, where told; ``outlines``, where they were to be measured, with
+        the median ``hd95`` in pixels; ``confusion_matrix`` (rows true, pixels).
 
     Raises:
         ValueError: no pictures, another number of names, or a region of classes that do not exist.
@@ -99,6 +106,7 @@ def measure_segmentation(
         "intervals": intervals,
         "per_group": values["per_group"],
         "per_source": values["per_source"],
+        "outlines": counts.outlines.measured(),
         "confusion_matrix": counted.cells.matrix().tolist(),
         "confusion_labels": list(class_names),
     }

@@ -182,6 +182,8 @@ METRICS: dict[str, dict[str, Any]] = {
         "regions": {
             "pet": {"dice": 0.65, "iou": 0.5, "dice_per_picture": 0.55, "recall": 0.7, "precision": 0.8, "pictures": 4}
         },
+        "outlines": {"cat": {"hd95": 3.1416, "pictures": 3, "one_sided": 1},
+                     "dog": {"hd95": None, "pictures": 0, "one_sided": 0}},
         "intervals": {
             "mean_dice": None,
             "mean_iou": None,
@@ -289,6 +291,10 @@ LINES = {
         "cat           0.600 [0.500, 0.700]  0.500  0.550 [0.500, 0.600]  0.700 [0.600, 0.800]  0.800      4",
         "dog           -                     -      -                     -                     -          0",
         "pet (region)  0.650 [0.600, 0.700]  0.500  0.550                 0.700                 0.800      4",
+        "",
+        "outline  HD95, median, in pixels  in pictures  only true or only predicted in",
+        "cat      3.142                    3            1",
+        "dog      -                        0            0",
         "",
         "group  mean Dice             cat                   dog  pet (region)  pictures",
         "p1     0.550 [0.500, 0.600]  0.600 [0.500, 0.700]  -    0.650         9",
