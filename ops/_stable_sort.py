@@ -11,8 +11,8 @@ _SIGN, _ALL, _INFINITY = np.uint64(1 << 63), np.uint64(2**64 - 1), np.uint64(0x7
 _0, _1, _11, _32 = np.uint64(0), np.uint64(1), np.uint64(11), np.uint64(32)
 _DIGIT, _LOW = np.uint64(2**11 - 1), np.uint64(2**32 - 1)
 
-# Lists this long are faster sorted by their digits first.
-_LONG = 256
+# Lists this long are faster sorted by their digits first; and so short ones by insertion.
+_LONG, _FEW = 256, 24
 
 
 @_compiled
@@ -108,15 +108,62 @@ def _falling32(bits):  # type: ignore[no-untyped-def]
 
 
 @_compiled
+def falling_entry(bits, place):  # type: ignore[no-untyped-def]
+    """The bits of a float32 score and its place in one number: rising as scores fall and, of equals, places rise."""
+    return (_falling32(np.uint64(bits)) << _32) | np.uint64(place)  # no two alike: any sort of them is stable
+
+
+@_compiled
+def place_of(entry):  # type: ignore[no-untyped-def]
+    return np.int64(entry & _LOW)
+
+
+@_compiled
+def by_leading_digit(entries, size):  # type: ignore[no-untyped-def]
+    """Return the first ``size`` entries by the eleven leading bits of the range that they span, and where these begin.
+
+    That is most of a sort, and enough for a walk that may end early: it sorts the entries of a digit (`sort_digit`)
+    when it comes to them.
+    """
+    to, counts, shift = np.empty(size, np.uint64), np.empty(2**11, np.int64), _32
+    low, high = _ALL, _0
+    for i in range(size):
+        low, high = min(low, entries[i]), max(high, entries[i])
+    base = low & ~_LOW
+    while (max(high, base) - base) >> shift > _DIGIT:
+        shift += _1
+    for i in range(size):
+        entries[i] -= base
+    _by_digit(entries, to, size, shift, counts)
+    return to, shift
+
+
+@_compiled
+def sort_digit(entries, start, shift, spare, items):  # type: ignore[no-untyped-def]
+    """Sort the entries from ``start`` on that have its leading digit; return where they end. The spares are as long."""
+    stop, digit = start + 1, entries[start] >> shift
+    while stop < entries.size and entries[stop] >> shift == digit:
+        stop += 1
+    if stop - start > _FEW:
+        merge_sort(entries, items, start, stop, spare, items[entries.size :])
+        return stop
+    for i in range(start + 1, stop):
+        entry, k = entries[i], i
+        while k > start and entries[k - 1] > entry:
+            entries[k] = entries[k - 1]
+            k -= 1
+        entries[k] = entry
+    return stop
+
+
+@_compiled
 def falling_order(scores):  # type: ignore[no-untyped-def]
     """Return int64 [N], the places of contiguous float32 scores from high to low: of equals the lower, NaN last."""
     size = scores.size
     bits = scores.view(np.uint32)
     entries, other = np.empty(size, np.uint64), np.empty(size, np.uint64)
     for i in range(size):
-        entries[i] = (_falling32(np.uint64(bits[i])) << _32) | np.uint64(
-            i
-        )  # no two alike: the order is of their places
+        entries[i] = falling_entry(bits[i], i)
     order = np.empty(size, np.int64)
     if size < _LONG:
         merge_sort(entries, order, 0, size, other, np.empty(size, np.int64))
@@ -127,5 +174,5 @@ def falling_order(scores):  # type: ignore[no-untyped-def]
         _by_digit(entries, other, size, _32 + _11 + _11, counts)
         entries = other
     for i in range(size):
-        order[i] = np.int64(entries[i] & _LOW)
+        order[i] = place_of(entries[i])
     return order

@@ -16,11 +16,12 @@ from ops._check import unit_interval
 from ops._cuda import cuda, cuda_kernel
 from ops._cuda_order import marked_indices
 from ops._device import DeviceMemory, memory_of
+from ops._highest import first_place, highest_number
 from ops._kernel import kernel
-from ops._stable_sort import falling_order
+from ops._stable_sort import by_leading_digit, falling_entry, place_of, sort_digit
 from ops.boxes_to_picture import to_picture
 from ops.letterbox import Placement
-from ops.nms import suppress, suppress_on_device
+from ops.nms import keeps, room_for, suppress_on_device
 
 DetectionHead = Literal["yolox", "distances", "boxes"]
 HeadLayout = Literal["cells_first", "channels_first"]
@@ -29,7 +30,6 @@ _HEADS, _LAYOUTS = get_args(DetectionHead), get_args(HeadLayout)
 _YOLOX, _DISTANCES, _BOXES = range(3)
 
 _AS_GIVEN = Placement(1.0, 1.0, 0, 0)
-_ONE = np.ones(1, np.int64)
 
 Detections = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
 
@@ -45,32 +45,31 @@ def _exp(x):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _number(raw, channels_first, cell, channel):  # type: ignore[no-untyped-def]
-    return raw[channel, cell] if channels_first else raw[cell, channel]
+def _number(raw, steps, cell, channel):  # type: ignore[no-untyped-def]
+    """One of a cell's numbers; ``steps`` says how far apart cells, and the numbers of a cell, lie in memory."""
+    return raw[cell * steps[0] + channel * steps[1]]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _best_class(raw, channels_first, cell, first):  # type: ignore[no-untyped-def]
+def _best_class(raw, steps, cell, first, classes):  # type: ignore[no-untyped-def]
     """The class with the highest number, the lower of equals, and that number."""
-    best, highest = 0, _number(raw, channels_first, cell, first)
-    for c in range(1, (raw.shape[0] if channels_first else raw.shape[1]) - first):
-        number = _number(raw, channels_first, cell, first + c)
+    best, highest = 0, _number(raw, steps, cell, first)
+    for c in range(1, classes):
+        number = _number(raw, steps, cell, first + c)
         if number > highest:
             best, highest = c, number
     return best, highest
 
 
 @njit(nogil=True, cache=True)
-def _best_classes(raw, first):  # type: ignore[no-untyped-def]
-    """`_best_class` of all cells of a head whose channels come first, row by row as they lie in memory."""
-    best, highest = np.zeros(raw.shape[1], np.int32), raw[first].copy()
-    for c in range(1, raw.shape[0] - first):
-        for cell in range(raw.shape[1]):
-            number = raw[first + c, cell]
-            better = number > highest[cell]
-            best[cell] = c if better else best[cell]
-            highest[cell] = number if better else highest[cell]
-    return best, highest
+def _highest_of_columns(raw, first, classes, highest):  # type: ignore[no-untyped-def]
+    """The highest class number of all cells of a head whose channels come first, row by row as they lie in memory."""
+    cells = highest.size
+    highest[:] = raw[first * cells : (first + 1) * cells]
+    for c in range(first + 1, first + classes):
+        row = raw[c * cells : (c + 1) * cells]
+        for cell in range(cells):
+            highest[cell] = row[cell] if row[cell] > highest[cell] else highest[cell]
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -81,16 +80,16 @@ def _score(kind, number, objectness):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _distance(raw, channels_first, cell, first, bins):  # type: ignore[no-untyped-def]
+def _distance(raw, steps, cell, first, bins):  # type: ignore[no-untyped-def]
     """The mean of a distribution over 0, 1, ... that is given as logits; the number itself where there is only one."""
-    highest = np.float64(_number(raw, channels_first, cell, first))
+    highest = np.float64(_number(raw, steps, cell, first))
     if bins == 1:
         return highest
     for k in range(1, bins):
-        highest = higher_of(highest, np.float64(_number(raw, channels_first, cell, first + k)))
+        highest = higher_of(highest, np.float64(_number(raw, steps, cell, first + k)))
     total, mean = 0.0, 0.0
     for k in range(bins):
-        part = math.exp(np.float64(_number(raw, channels_first, cell, first + k)) - highest)
+        part = math.exp(np.float64(_number(raw, steps, cell, first + k)) - highest)
         total += part
         mean += part * k
     return mean / total
@@ -98,92 +97,140 @@ def _distance(raw, channels_first, cell, first, bins):  # type: ignore[no-untype
 
 @njit(nogil=True, cache=True)
 def _decode_box(  # type: ignore[no-untyped-def]
-    raw, channels_first, kind, bins, cell, gx, gy, stride, scale_y, scale_x, top, left, height, width, box
+    raw, steps, kind, bins, cell, gx, gy, stride, scale_y, scale_x, top, left, height, width
 ):
-    """Write a cell's box in pixels of the picture; return whether any of it lies there."""
+    """A cell's box in pixels of the picture, and whether any of it lies there."""
     if kind == _DISTANCES:
         x, y = (gx + 0.5) * stride, (gy + 0.5) * stride
-        x1 = x - _distance(raw, channels_first, cell, 0, bins) * stride
-        y1 = y - _distance(raw, channels_first, cell, bins, bins) * stride
-        x2 = x + _distance(raw, channels_first, cell, 2 * bins, bins) * stride
-        y2 = y + _distance(raw, channels_first, cell, 3 * bins, bins) * stride
+        x1 = x - _distance(raw, steps, cell, 0, bins) * stride
+        y1 = y - _distance(raw, steps, cell, bins, bins) * stride
+        x2 = x + _distance(raw, steps, cell, 2 * bins, bins) * stride
+        y2 = y + _distance(raw, steps, cell, 3 * bins, bins) * stride
     else:
-        p, q = _number(raw, channels_first, cell, 0), _number(raw, channels_first, cell, 1)
-        w, h = _number(raw, channels_first, cell, 2), _number(raw, channels_first, cell, 3)
+        p, q = _number(raw, steps, cell, 0), _number(raw, steps, cell, 1)
+        w, h = _number(raw, steps, cell, 2), _number(raw, steps, cell, 3)
         cx, cy, half_w, half_h = np.float64(p), np.float64(q), np.float64(w) * 0.5, np.float64(h) * 0.5
         if kind == _YOLOX:
             cx, cy = (cx + gx) * stride, (cy + gy) * stride
             half_w, half_h = np.float64(_exp(w)) * stride * 0.5, np.float64(_exp(h)) * stride * 0.5
         x1, y1, x2, y2 = cx - half_w, cy - half_h, cx + half_w, cy + half_h
-    box[0] = to_picture(x1, left, scale_x, width)
-    box[1] = to_picture(y1, top, scale_y, height)
-    box[2] = to_picture(x2, left, scale_x, width)
-    box[3] = to_picture(y2, top, scale_y, height)
-    return box[2] > box[0] and box[3] > box[1]  # neither beside the picture, nor NaN
+    box = (
+        np.float32(to_picture(x1, left, scale_x, width)), np.float32(to_picture(y1, top, scale_y, height)),
+        np.float32(to_picture(x2, left, scale_x, width)), np.float32(to_picture(y2, top, scale_y, height)),
+    )  # fmt: skip
+    return box, box[2] > box[0] and box[3] > box[1]  # neither beside the picture, nor NaN
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _place_of(cell, levels):  # type: ignore[no-untyped-def]
+    """The column, row and stride of a cell; a level's row says with which cell it ends, its columns, and its stride."""
+    level, start = 0, 0
+    while cell >= levels[level, 0]:
+        start = levels[level, 0]
+        level += 1
+    row = (cell - start) // levels[level, 1]
+    return cell - start - row * levels[level, 1], row, levels[level, 2]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _candidates(raw, steps, kind, first, classes, score_threshold, gate):  # type: ignore[no-untyped-def]
+    """The highest class number of each cell and its score, and the entries, to sort, of the cells that reach the least.
+
+    The first two hold anything where a cell does not.
+    """
+    cells = raw.size // (first + classes)
+    highest_of, scores, entries = np.empty(cells, np.float32), np.empty(cells, np.float32), np.empty(cells, np.uint64)
+    by_rows = steps[1] != 1
+    if by_rows:
+        _highest_of_columns(raw, first, classes, highest_of)
+    count = 0
+    for cell in range(cells):
+        objectness = _number(raw, steps, cell, 4) if kind == _YOLOX else np.float32(0.0)
+        if kind == _YOLOX and objectness < gate:
+            continue
+        highest = highest_of[cell] if by_rows else highest_number(raw, cell * steps[0] + first, classes)
+        if highest < gate:  # a score's factors are at most 1: one alone cannot bring it to the threshold
+            continue
+        score = np.float32(_score(kind, highest, objectness))
+        highest_of[cell], scores[cell] = highest, score
+        entries[count] = falling_entry(score.view(np.uint32), cell)  # of no cell where it stays the last
+        # A NaN does not reach it; nor does a cell whose first class is NaN, as one of which all are. Not a branch: when
+        # a processor learns that it foresaw this wrongly, two exponentials have been waited for.
+        known = _number(raw, steps, cell, first)
+        count += (score >= score_threshold) & (known == known)
+    return highest_of, scores, entries[:count]
+
+
+@njit(nogil=True, cache=True)
+def _first_class(raw, steps, cell, first, classes, number):  # type: ignore[no-untyped-def]
+    """The first class that has this number, which one of them has."""
+    if steps[1] == 1:
+        return first_place(raw, cell * steps[0] + first, classes, number)
+    c = 0
+    while _number(raw, steps, cell, first + c) != number:
+        c += 1
+    return c
 
 
 @kernel(
-    "Tuple((float32[:,::1], float32[::1], int64[::1]))(Array(float32, 2, 'C', readonly=True), boolean, int64, int64,"
-    " int64, Array(int64, 1, 'C', readonly=True), int64, int64, float64, float64, float64, float64, float64, float64,"
-    " float32, float32, float64, int64)"
+    "int64(Array(float32, 1, 'C', readonly=True), UniTuple(int64, 2), int64, int64, int64, int64,"
+    " Array(int64, 2, 'C', readonly=True), float64, float64, float64, float64, float64, float64, float32, float32,"
+    " float64, float32[:,::1], float32[::1], int64[::1])"
 )
 def _decode(  # type: ignore[no-untyped-def]
-    raw, channels_first, kind, bins, first, strides, in_h, in_w, scale_y, scale_x, top, left, height, width,
-    score_threshold, gate, iou_threshold, limit,
+    raw, steps, kind, bins, first, classes, levels, scale_y, scale_x, top, left, height, width, score_threshold, gate,
+    iou_threshold, boxes, scores, class_ids,
 ):  # fmt: skip
-    cells = raw.shape[1] if channels_first else raw.shape[0]
-    boxes, scores, class_ids = np.empty((cells, 4), np.float32), np.empty(cells, np.float32), np.empty(cells, np.int64)
-    best_of, highest_of = _best_classes(raw, first) if channels_first else (np.empty(0, np.int32), raw[:0, 0].copy())
-    count = 0
-    cell = -1
-    for stride in strides:
-        for gy in range(in_h // stride):
-            for gx in range(in_w // stride):
-                cell += 1
-                objectness = _number(raw, channels_first, cell, 4) if kind == _YOLOX else np.float32(0.0)
-                if kind == _YOLOX and objectness < gate:  # the class factor is at most 1: it cannot reach the threshold
-                    continue
-                if channels_first:
-                    best, highest = np.int64(best_of[cell]), highest_of[cell]
-                else:
-                    best, highest = _best_class(raw, channels_first, cell, first)
-                if kind != _YOLOX and highest < gate:
-                    continue
-                score = _score(kind, highest, objectness)
-                if score >= score_threshold and _decode_box(  # a NaN is not
-                    raw, channels_first, kind, bins, cell, gx, gy, stride, scale_y, scale_x, top, left, height, width,
-                    boxes[count],
-                ):  # fmt: skip
-                    scores[count], class_ids[count] = score, best
-                    count += 1
-    kept = suppress(boxes, class_ids, falling_order(scores[:count]), iou_threshold, limit)
-    return boxes[kept], scores[kept], class_ids[kept]
+    """Walk the candidates from the best on; none is decoded that comes after as many as there is room for."""
+    highest_of, scores_of, entries = _candidates(raw, steps, kind, first, classes, score_threshold, gate)
+    order, shift = by_leading_digit(entries, entries.size)
+    items = np.empty(2 * order.size, np.int64)
+    kept, count = room_for(scores.size), 0
+    rank, ready = 0, 0
+    while rank < order.size and count < scores.size:
+        if rank == ready:
+            ready = sort_digit(order, rank, shift, entries, items)
+        cell = place_of(order[rank])
+        rank += 1
+        gx, gy, stride = _place_of(cell, levels)
+        box, seen = _decode_box(
+            raw, steps, kind, bins, cell, gx, gy, stride, scale_y, scale_x, top, left, height, width
+        )
+        if not seen:
+            continue
+        best = _first_class(raw, steps, cell, first, classes, highest_of[cell])
+        if keeps(kept, count, box, best, iou_threshold):
+            boxes[count, 0], boxes[count, 1], boxes[count, 2], boxes[count, 3] = box
+            scores[count], class_ids[count] = scores_of[cell], best
+            count += 1
+    return count
 
 
 @cuda_kernel(
-    "void(Array(float32, 2, 'C', readonly=True), boolean, int64, int64, int64, int64, int64, int64, int64, float64,"
-    " float64, float64, float64, float64, float64, float32, float32, float32[:,::1], float32[::1], int64[::1],"
-    " uint8[::1])"
+    "void(Array(float32, 1, 'C', readonly=True), UniTuple(int64, 2), int64, int64, int64, int64, int64, int64, int64,"
+    " int64, float64, float64, float64, float64, float64, float64, float32, float32, float32[:,::1], float32[::1],"
+    " int64[::1], uint8[::1])"
 )
 def _decode_twin(  # type: ignore[no-untyped-def]
-    raw, channels_first, kind, bins, first, start, stride, rows, columns, scale_y, scale_x, top, left, height, width,
+    raw, steps, kind, bins, first, classes, start, stride, rows, columns, scale_y, scale_x, top, left, height, width,
     score_threshold, gate, boxes, scores, class_ids, found,
 ):  # fmt: skip
     """One level of the head, one thread a cell."""
     for index in range(cuda.grid(1), rows * columns, cuda.gridsize(1)):
         cell = start + index
         found[cell] = 0
-        objectness = _number(raw, channels_first, cell, 4) if kind == _YOLOX else np.float32(0.0)
+        objectness = _number(raw, steps, cell, 4) if kind == _YOLOX else np.float32(0.0)
         if kind == _YOLOX and objectness < gate:
             continue
-        best, highest = _best_class(raw, channels_first, cell, first)
+        best, highest = _best_class(raw, steps, cell, first, classes)
         score = _score(kind, highest, objectness)
         if score >= score_threshold:
             scores[cell], class_ids[cell] = score, best
-            found[cell] = _decode_box(
-                raw, channels_first, kind, bins, cell, index % columns, index // columns, stride, scale_y, scale_x,
-                top, left, height, width, boxes[cell],
+            box, found[cell] = _decode_box(
+                raw, steps, kind, bins, cell, index % columns, index // columns, stride, scale_y, scale_x,
+                top, left, height, width,
             )  # fmt: skip
+            boxes[cell, 0], boxes[cell, 1], boxes[cell, 2], boxes[cell, 3] = box
 
 
 @cuda_kernel(
@@ -199,19 +246,19 @@ def _pick_twin(boxes, scores, class_ids, chosen, out_boxes, out_scores, out_ids)
 
 
 def _on_device(  # type: ignore[no-untyped-def]
-    memory: DeviceMemory, raw, channels_first, kind, bins, first, strides, in_h, in_w, *settings: Any
+    memory: DeviceMemory, raw, steps, kind, bins, first, classes, levels, *settings: Any
 ) -> tuple[Any, Any, Any]:
     *placement, iou_threshold, limit = settings
-    form = channels_first, kind, bins, first
-    cells = raw.shape[1] if channels_first else raw.shape[0]
+    cells = raw.size // (first + classes)
     found = memory.empty(cells, np.uint8)
     decoded = _room(memory, cells)
     start = 0
-    for stride in map(int, strides):
-        rows, columns = in_h // stride, in_w // stride
-        level = start, stride, rows, columns
-        memory.launch(_decode_twin, rows * columns, raw, *form, *level, *placement, *decoded, found)
-        start += rows * columns
+    for end, columns, stride in levels.tolist():
+        level = start, stride, (end - start) // columns, columns
+        memory.launch(
+            _decode_twin, end - start, raw, steps, kind, bins, first, classes, *level, *placement, *decoded, found
+        )
+        start = end
     candidates = _picked(memory, decoded, marked_indices(memory, found))
     kept = suppress_on_device(memory, *candidates, iou_threshold, limit)
     return _picked(memory, candidates, kept)
@@ -258,15 +305,17 @@ def _head_numbers(head: str, layout: str, bins: int) -> tuple[bool, int, int, in
 def _settings(
     size: tuple[int, int], strides: tuple[int, ...], kind: int, score_threshold: float, iou_threshold: float,
     max_detections: int,
-) -> tuple[int, tuple[Any, ...], tuple[Any, ...]]:  # fmt: skip
-    """Check what stays the same from picture to picture, once; the number of cells, and the kernel's arguments."""
+) -> tuple[NDArray[np.int64], tuple[Any, ...]]:  # fmt: skip
+    """Check what stays the same from picture to picture, once; the levels (see `_place_of`), and the thresholds."""
     if max_detections < 1:
         raise ValueError(f"max_detections: expected at least 1, got {max_detections!r}")
     score = unit_interval(score_threshold, "score_threshold")
     iou = unit_interval(iou_threshold, "iou_threshold")
-    grid = (np.asarray(strides, np.int64), *size)
+    columns = [size[1] // stride for stride in strides]
+    ends = np.cumsum([size[0] // stride * wide for stride, wide in zip(strides, columns, strict=True)])
+    levels = np.column_stack([ends, columns, strides]).astype(np.int64)
     gate = score if kind == _BOXES else _gate(score)
-    return anchor_count(size, strides), grid, (np.float32(score), np.float32(gate), iou, int(max_detections))
+    return levels, (np.float32(score), np.float32(gate), iou, int(max_detections))
 
 
 def decode_detections(
@@ -313,14 +362,15 @@ def decode_detections(
         al., "Generalized Focal Loss" (NeurIPS 2020), the distributions. Takes device arrays too.
     """
     memory = memory_of(raw=raw)
-    channels_first, kind, bins, first = form = _head_numbers(head, layout, bins)
+    channels_first, kind, bins, first = _head_numbers(head, layout, bins)
     names = "A", f"{first} + C"
     array = memory.array(raw, "raw", np.float32, names[::-1] if channels_first else names)
     size = int(input_size[0]), int(input_size[1])
-    cells, grid, thresholds = _settings(size, tuple(strides), kind, score_threshold, iou_threshold, max_detections)
+    levels, thresholds = _settings(size, tuple(strides), kind, score_threshold, iou_threshold, max_detections)
     found, numbers = array.shape[::-1] if channels_first else array.shape
     if kind == _BOXES:  # as one level of one row
-        cells, grid = found, (_ONE, 1, found)
+        levels = np.array([[found, max(found, 1), 1]])
+    cells = int(levels[-1, 0])
     if found != cells or numbers <= first:
         expected = f"[{first} + C, {cells}]" if channels_first else f"[{cells}, {first} + C]"
         raise ValueError(
@@ -328,7 +378,13 @@ def decode_detections(
         )
     scale_y, scale_x, top, left = placement
     height, width = size if image_size is None else image_size
-    run = functools.partial(_on_device, memory) if memory.on_device else _decode
-    return run(  # type: ignore[no-any-return]
-        array, *form, *grid, scale_y, scale_x, float(top), float(left), float(height), float(width), *thresholds
-    )
+    form = (1, found) if channels_first else (numbers, 1), kind, bins, first, numbers - first
+    place = scale_y, scale_x, float(top), float(left), float(height), float(width)
+    *least, limit = thresholds
+    flat = array.reshape(array.size)
+    if memory.on_device:
+        return _on_device(memory, flat, *form, levels, *place, *least, limit)
+    room = min(cells, limit)
+    boxes, scores, class_ids = np.empty((room, 4), np.float32), np.empty(room, np.float32), np.empty(room, np.int64)
+    count = _decode(flat, *form, levels, *place, *least, boxes, scores, class_ids)
+    return boxes[:count], scores[:count], class_ids[:count]

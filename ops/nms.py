@@ -37,37 +37,49 @@ _BLOCK = 16
 
 
 @njit(nogil=True, cache=True)
-def suppress(boxes, class_ids, order, threshold, limit):  # type: ignore[no-untyped-def]
-    """Walk the candidates in ``order`` and keep each that no kept box of its class overlaps; at most ``limit``."""
-    room = min(order.size, limit)
-    kept = np.empty(room, np.int64)
-    lanes = (room + _BLOCK - 1) // _BLOCK * _BLOCK
-    # What is kept, side by side; no box overlaps what stands in the lanes that are still free.
+def room_for(count):  # type: ignore[no-untyped-def]
+    """Arrays for so many kept boxes, side by side: left, top, right, bottom, area and class.
+
+    There is room for whole blocks, and no box overlaps what stands where none is kept yet.
+    """
+    lanes = (count + _BLOCK - 1) // _BLOCK * _BLOCK
     left, top = np.full(lanes, np.float32(np.inf)), np.full(lanes, np.float32(np.inf))
     right, bottom = np.full(lanes, np.float32(-np.inf)), np.full(lanes, np.float32(-np.inf))
-    areas, classes = np.zeros(lanes, np.float64), np.zeros(lanes, np.int64)
-    count = 0
+    return left, top, right, bottom, np.zeros(lanes, np.float64), np.zeros(lanes, np.int64)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def keeps(kept, count, box, class_id, threshold):  # type: ignore[no-untyped-def]
+    """Whether none of the ``count`` boxes in ``kept`` is of this class and overlaps the box, which then joins them."""
+    left, top, right, bottom, areas, classes = kept
+    x1, y1, x2, y2 = box
+    area = np.float64(x2 - x1) * np.float64(y2 - y1)
+    start, lost = 0, False
+    while start < count and not lost:
+        for lane in range(_BLOCK):
+            k = start + lane
+            width = lower_of(right[k], x2) - higher_of(left[k], x1)
+            height = lower_of(bottom[k], y2) - higher_of(top[k], y1)
+            shared = np.float64(width) * np.float64(height)  # as in `overlaps`
+            above = shared > threshold * (areas[k] + area - shared)
+            lost |= above & (width > 0) & (height > 0) & (classes[k] == class_id)
+        start += _BLOCK
+    if not lost:
+        left[count], top[count], right[count], bottom[count] = x1, y1, x2, y2
+        areas[count], classes[count] = area, class_id
+    return not lost
+
+
+@njit(nogil=True, cache=True)
+def suppress(boxes, class_ids, order, threshold):  # type: ignore[no-untyped-def]
+    """Walk the candidates in ``order`` and keep each that no kept box of its class overlaps."""
+    chosen, kept, count = np.empty(order.size, np.int64), room_for(order.size), 0
     for candidate in order:
-        if count == limit:
-            break
-        x1, y1, x2, y2 = boxes[candidate, 0], boxes[candidate, 1], boxes[candidate, 2], boxes[candidate, 3]
-        class_id, area = class_ids[candidate], np.float64(x2 - x1) * np.float64(y2 - y1)
-        start, lost = 0, False
-        while start < count and not lost:
-            for lane in range(_BLOCK):
-                k = start + lane
-                width = lower_of(right[k], x2) - higher_of(left[k], x1)
-                height = lower_of(bottom[k], y2) - higher_of(top[k], y1)
-                shared = np.float64(width) * np.float64(height)  # as in `overlaps`
-                above = shared > threshold * (areas[k] + area - shared)
-                lost |= above & (width > 0) & (height > 0) & (classes[k] == class_id)
-            start += _BLOCK
-        if not lost:
-            kept[count] = candidate
-            left[count], top[count], right[count], bottom[count] = x1, y1, x2, y2
-            areas[count], classes[count] = area, class_id
+        box = boxes[candidate, 0], boxes[candidate, 1], boxes[candidate, 2], boxes[candidate, 3]
+        if keeps(kept, count, box, class_ids[candidate], threshold):
+            chosen[count] = candidate
             count += 1
-    return kept[:count]
+    return chosen[:count]
 
 
 @kernel(
@@ -75,7 +87,7 @@ def suppress(boxes, class_ids, order, threshold, limit):  # type: ignore[no-unty
     " Array(int64, 1, 'C', readonly=True), float64)"
 )
 def _nms(boxes, scores, class_ids, threshold):  # type: ignore[no-untyped-def]
-    return suppress(boxes, class_ids, falling_order(scores), threshold, scores.size)
+    return suppress(boxes, class_ids, falling_order(scores), threshold)
 
 
 # The bits of a mask row are held in words of so many boxes; and so many words of memory at once, 64 MiB.
