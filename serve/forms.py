@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # The bound keeps a form of a million empty parts from being collected, and a batch from taking all for itself.
 MAX_PARTS = 64
+_MAX_HEADERS = 16
+_MAX_HEADER_LENGTH = 8192
 
 
 @dataclass
@@ -52,6 +54,7 @@ class _Collector:
         self.complete = False
         self._header = ""
         self._value = ""
+        self._headers = 0
 
     def callbacks(self) -> MultipartCallbacks:
         return {
@@ -67,10 +70,14 @@ class _Collector:
         if len(self.parts) == MAX_PARTS:
             raise RequestError(400, f"the form has more than {MAX_PARTS} fields; send fewer pictures at once")
         self.parts.append(Part())
+        self._headers = 0
 
     def _text(self, attribute: str) -> Callable[[bytes, int, int], None]:
         def append(data: bytes, start: int, end: int) -> None:
-            setattr(self, attribute, getattr(self, attribute) + data[start:end].decode("latin-1"))
+            text = getattr(self, attribute) + data[start:end].decode("latin-1")
+            if len(text) > _MAX_HEADER_LENGTH or self._headers == _MAX_HEADERS:
+                raise RequestError(400, "the form has too many or too long headers; let the HTTP client write it")
+            setattr(self, attribute, text)
 
         return append
 
@@ -81,6 +88,7 @@ class _Collector:
             part.name = options[b"name"].decode("utf-8", "replace") if b"name" in options else None
             part.filename = options.get(b"filename", b"").decode("utf-8", "replace")
         self._header = self._value = ""
+        self._headers += 1
 
     def _end(self) -> None:
         self.complete = True
