@@ -169,7 +169,8 @@ def _document(app: FastAPI) -> None:
             if path not in public:
                 for operation in operations.values():
                     operation["security"] = [{"bearer": []}, {"header": []}, {"basic": []}]
-                    operation["responses"] = {**error_schema(401, 403, 429), **operation["responses"]}
+                    own = operation["responses"]
+                    operation["responses"] = {**error_schema(own, 401, 403, 429), **own}
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -5,6 +5,7 @@ What differs by task stands in one table at the end, `TASKS`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -139,10 +140,10 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorAnswer, "description": _MEANING[status]} for status in statuses}
 
 
-def error_schema(*statuses: int) -> dict[str, Any]:
-    """The same for a document that FastAPI has made already."""
-    schema = {"$ref": f"#/components/schemas/{ErrorAnswer.__name__}"}
-    content = {"application/json": {"schema": schema}}
+def error_schema(own: Mapping[str, Any], *statuses: int) -> dict[str, Any]:
+    """The same for a document that FastAPI has made already, in the form that the route's ``own`` errors have."""
+    plain = {"application/json": {"schema": {"$ref": f"#/components/schemas/{ErrorAnswer.__name__}"}}}
+    content = next((each["content"] for status, each in own.items() if status[0] in "45"), plain)
     return {str(status): {"description": _MEANING[status], "content": content} for status in statuses}
 
 

@@ -36,9 +36,8 @@ class Settings:
         body_seconds: a body that takes longer to arrive gets 408.
         keys: the file of API keys, which then everything but health needs; None asks for none.
         picture_hosts: the hosts that a picture named by its URL may be fetched from; none refuses every URL.
-        picture_hosts: tuple[str, ...] = ()
-    traces: str | None = None
-    cors_origins: the origins whose pages may call from a browser; "*" is all.
+        traces: the URL of an OpenTelemetry collector that is sent a span a request; None makes none.
+        cors_origins: the origins whose pages may call from a browser; "*" is all.
     """
 
     workers: int | None = None

@@ -6,6 +6,7 @@ No answer is a fault of the service, and each has a status, a type and a shape t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -26,6 +27,7 @@ from schemathesis.specs.openapi.checks import (
 from tiny_bundle import MAKERS, WARM, flat_png
 
 from serve import Settings, create_app
+from toolkit.api_keys import add_key
 from toolkit.inference import load
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -57,6 +59,21 @@ def test_every_answer_is_one_that_the_document_names(client: httpx.Client, mode:
         assert {200, 400} <= statuses["POST /predict"]  # pictures among noise
     else:
         assert statuses["POST /predict"] & {400, 415, 422}
+
+
+def test_without_a_key_every_answer_is_a_401_that_the_document_names(tmp_path: Path) -> None:
+    key = add_key(tmp_path / "keys.json", "me")
+    bundle = MAKERS["detection"](tmp_path / "b")
+    statuses: dict[str, set[int]] = {}
+    settings = Settings(keys=tmp_path / "keys.json")
+    with live(create_app(load(bundle, "cpu", threads=1), settings)) as client, requests.Session() as session:
+        session.trust_env = False
+        document = client.get("/openapi.json", headers={"X-API-Key": key}).json()
+        for found in schemathesis.openapi.from_dict(document).get_all_operations():
+            operation = found.ok()
+            kind = "health" if "health" in operation.definition.raw["tags"] else "other"
+            run(operation, GenerationMode.POSITIVE, str(client.base_url), session, statuses.setdefault(kind, set()))
+    assert statuses == {"health": {200}, "other": {401}}
 
 
 def run(operation: Any, mode: GenerationMode, base: str, session: requests.Session, statuses: set[int]) -> None:

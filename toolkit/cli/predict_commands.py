@@ -93,6 +93,15 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Predictions at once; default the usable cores, at most 4.")
+    ] = None,
+    waiting: Annotated[int, typer.Option(min=0, help="Pictures that may wait besides; more get 429.")] = 32,
+    timeout: Annotated[
+        float, typer.Option(min=0.001, help="Seconds for a request that names no X-Request-Timeout-Ms.")
+    ] = 30.0,
+    max_megapixels: Annotated[float, typer.Option(min=0.001, help="Pictures with more get 413.")] = 50.0,
+    max_body_mib: Annotated[float, typer.Option(min=0.001, help="Longer bodies get 413.")] = 32.0,
     keys: Annotated[
         Path | None, typer.Option(help="Ask for an API key of this file (see `toolkit keys`); health asks for none.")
     ] = None,
@@ -118,6 +127,11 @@ def serve(
         raise UserError(f"toolkit serve: {error}; install the toolkit with its base dependencies") from error
 
     settings = Settings(
+        workers=workers,
+        waiting=waiting,
+        timeout_seconds=timeout,
+        max_pixels=int(max_megapixels * 1e6),
+        max_body_bytes=int(max_body_mib * 2**20),
         keys=keys,
         cors_origins=tuple(cors_origin or ()),
         picture_hosts=tuple(picture_host or ()),
