@@ -113,6 +113,16 @@ class MetadataAnswer(BaseModel):
     device: str
 
 
+class ModelLine(BaseModel):
+    """One version of a model that is served."""
+
+    name: str
+    version: str
+    task: str
+    current: bool = Field(description="Whether this version is asked where a request names none.")
+    ready: bool
+
+
 _DEFAULTS = Field(description="What the bundle uses where a request does not say otherwise.")
 
 
@@ -230,6 +240,17 @@ TASKS = {
         png="; with `picture=mask` the mask alone, 8-bit grey whose values are the class ids",
     ),
 }
+
+ANY_METADATA = DetectionMetadata | ClassificationMetadata | SegmentationMetadata
+
+
+def any_task_responses() -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` entry of a route that predicts with a model of any task."""
+    model = DetectionAnswer | ClassificationAnswer | SegmentationAnswer | SegmentationPngAnswer
+    responses = TASKS["detection"].responses()
+    shown = {kind: {"schema": {**_BINARY, "description": "as at `/predict`"}} for kind in ("image/jpeg", "image/png")}
+    return {**responses, 200: {**responses[200], "model": model, "content": shown}}
+
 
 PREDICT_BODY = {
     "requestBody": {

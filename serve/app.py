@@ -7,7 +7,7 @@ It is one process; many of them stand behind a load balancer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
@@ -25,19 +25,21 @@ from serve.tracing import Traces
 from toolkit.inference import Model
 
 
-def create_app(model: Model, settings: Settings | None = None) -> FastAPI:
-    """Return the service over ``model``; its `Service` is at ``app.state.service``.
+def create_app(model: Model | Sequence[Model], settings: Settings | None = None) -> FastAPI:
+    """Return the service over one model or several; its `Service` is at ``app.state.service``.
+
+    The first is the one asked where a request names none.
 
     The bundle's golden pictures are checked when the application starts; until then, and if it fails,
     `/health/ready` and `/predict` answer 503.
     """
     metrics = Metrics()
     settings = settings or Settings()
-    service = Service(model, settings, metrics)
+    service = Service([model] if isinstance(model, Model) else model, settings, metrics)
     # The interactive pages of FastAPI load their scripts from a content network: none without the Internet.
     app = FastAPI(
-        title=f"{model.name} {model.spec.task} service",
-        version=model.spec.version,
+        title=f"{service.model.name} {service.model.spec.task} service",
+        version=service.model.spec.version,
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,

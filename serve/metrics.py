@@ -121,7 +121,7 @@ class _State(Collector):
             "Always 1; what is served.",
             labels=("model", "version", "task", "device"),
         )
-        for model in (service.model,):
+        for model in (served.model for served in service.registry):
             models.add_metric((model.name, model.spec.version, model.spec.task, model.device), 1)
         yield models
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -73,11 +74,11 @@ class PredictOptions:
 
 
 class PredictQuery:
-    """The query parameters that the service over one bundle takes."""
+    """The query parameters that bundles of one task take."""
 
-    def __init__(self, spec: BundleSpec) -> None:
-        self._overrides = _overrides(type(spec.postprocessing))
-        self._parameters = {**self._overrides, **_FORMS.get(spec.task, {})}
+    def __init__(self, task: str, postprocessing: type[Postprocessing]) -> None:
+        self._overrides = _overrides(postprocessing)
+        self._parameters = {**self._overrides, **_FORMS.get(task, {})}
         fields: dict[str, Any] = {
             name: (each.kind, Field(each.default, description=each.meaning)) for name, each in self._parameters.items()
         }
@@ -108,6 +109,14 @@ class PredictQuery:
         if name not in known:
             return f"query parameter {name!r} is unknown{suggest(name, known)}; known are {', '.join(known)}"
         return f"query parameter {name}: expected {known[name].words}, got {value!r}"
+
+
+def query_of(spec: BundleSpec) -> PredictQuery:
+    """The query parameters that a bundle takes."""
+    return _query_of(spec.task, type(spec.postprocessing))
+
+
+_query_of = cache(PredictQuery)
 
 
 def _overrides(kind: type[Postprocessing]) -> dict[str, Parameter]:

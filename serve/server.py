@@ -1,32 +1,37 @@
-"""Runs the service in this process: takes the port, loads the bundle, says where it is, and stops in good order."""
+"""Runs the service in this process: takes the port, loads the bundles, says where it is, and stops in good order."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import errno
-import resource
+import logging
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
+from serve.admin import create_admin_app
 from serve.app import create_app
+from serve.listening import allow_connections, listen, url_of
 from serve.logs import check_format, log_to_stderr
 from serve.protocol import Protocol
 from serve.service import Service
 from serve.settings import Settings
+from serve.shelf import Shelf
 from toolkit.errors import UserError
-from toolkit.inference import load
+from toolkit.inference import Model, load
 from toolkit.inference.engine import usable_cores
 
-_BACKLOG = 1024
-_CONNECTIONS = 65536
+log = logging.getLogger("serve")
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # A client that keeps its connection open without a request is let go after this many seconds.
 _KEEP_ALIVE_SECONDS = 15
 # After draining only the last bytes of finished answers are on their way.
@@ -38,50 +43,132 @@ def _say(line: str) -> None:
 
 
 def run(
-    bundle: str | Path,
+    bundles: str | Path | Sequence[str | Path],
     host: str = "127.0.0.1",
     port: int = 8000,
     *,
     device: str = "auto",
+    models_dir: Path | None = None,
+    admin_port: int | None = None,
     settings: Settings | None = None,
     drain_seconds: float = 30.0,
     log_format: str = "text",
     announce: Callable[[str], None] = _say,
 ) -> None:
-    """Serve ``bundle`` (a shipped name, a bundle, or a training run) until SIGTERM or Ctrl+C; then return.
+    """Serve ``bundles`` (shipped names, bundles, or training runs) until SIGTERM or Ctrl+C; then return.
 
     ``announce`` is given one line once pictures are taken; port 0 takes a free one. On a signal the service says that
     it is not ready, takes no more pictures, answers those inside for at most ``drain_seconds``, and ends. Raises
     UserError for a port that cannot be had, a bundle that cannot be loaded, or one whose golden check fails here.
-    ``log_format`` is "text" or "json".
+    ``log_format`` is "text" or "json". The bundles in ``models_dir`` are served too, and ``admin_port``, which listens
+    on this machine only, lets others of that folder be loaded, swapped and unloaded.
     """
     settings, form = settings or Settings(), check_format(log_format)
-    _allow_connections()
-    with _listen(host, port) as listener:
+    allow_connections()
+    given = [bundles] if isinstance(bundles, str | Path) else list(bundles)
+    with (
+        _ending_on_signals(),
+        listen(host, port) as listener,
+        _admin_listener(admin_port, models_dir) as admin_listener,
+    ):
         # Runs share the cores; a thread that spins while it waits would take them from the decoding of others.
-        model = load(bundle, device, threads=max(1, usable_cores() // settings.runs), allow_spinning=False)
-        app = create_app(model, settings)
-        url = _url(host, listener.getsockname()[1])
-        sentence = f"serving {model.name} {model.spec.version} from {bundle} at {url} (drop a picture on that page)"
+        threads = max(1, usable_cores() // settings.runs)
+        shelf = Shelf(models_dir, partial(load, device=device, threads=threads, allow_spinning=False))
+        app = create_app(_loaded(given, shelf), settings)
+        service: Service = app.state.service
         log_to_stderr(form)
-        server = _Server(
-            _uvicorn_config(app, app.state.service.settings.max_body_bytes),
-            app.state.service,
-            drain_seconds,
-            lambda: announce(sentence),
-        )
+        if admin_listener:
+            log.info("models are changed at %s", url_of("127.0.0.1", admin_listener.getsockname()[1]))
+        config = partial(_uvicorn_config, max_message_bytes=settings.max_body_bytes)
+        beside = _Beside(config(create_admin_app(service, shelf)), admin_listener) if admin_listener else None
+        sentence = _sentence(service, given, url_of(host, listener.getsockname()[1]))
+        server = _Server(config(app), service, drain_seconds, lambda: announce(sentence), beside)
         server.run(sockets=[listener])
-    if app.state.service.failed:
-        raise UserError(f"bundle {bundle}: {app.state.service.why_not_ready}; export it again on this machine")
+        if service.failed:
+            where = ", ".join(str(each) for each in [*given, *([models_dir] if models_dir else [])])
+            raise UserError(f"bundle {where}: {service.why_not_ready}; export it again on this machine")
+
+
+def _loaded(given: Sequence[str | Path], shelf: Shelf) -> list[Model]:
+    """The models that are served from the start: those given, and all on the shelf."""
+    models = [shelf.open(each) for each in given] + [shelf.load(name) for name in shelf.names()]
+    if not models:
+        raise UserError("nothing to serve; give a bundle, or a folder of bundles with --models-dir")
+    return models
+
+
+def _sentence(service: Service, given: Sequence[str | Path], url: str) -> str:
+    names = ", ".join(f"{each.model.name} {each.model.spec.version}" for each in service.registry)
+    source = f" from {given[0]}" if len(given) == len(list(service.registry)) == 1 else ""
+    return f"serving {names}{source} at {url} (drop a picture on that page)"
+
+
+@contextlib.contextmanager
+def _admin_listener(port: int | None, models_dir: Path | None) -> Iterator[socket.socket | None]:
+    """The admin API's own door, for this machine only."""
+    if port is None:
+        yield None
+        return
+    if models_dir is None:
+        raise UserError("--admin-port loads bundles from a folder; name it with --models-dir")
+    with listen("127.0.0.1", port) as listener:
+        yield listener
+
+
+class _StoppedError(BaseException):
+    """A signal came while the bundles were loaded."""
+
+
+@contextlib.contextmanager
+def _ending_on_signals() -> Iterator[None]:
+    """End the block in good order on SIGTERM and Ctrl+C. The server has its own way once it runs."""
+    if threading.current_thread() is not threading.main_thread():  # only that one may handle signals
+        yield
+        return
+
+    def stop(sig: int, frame: FrameType | None) -> None:
+        raise _StoppedError
+
+    before = {each: signal.signal(each, stop) for each in _SIGNALS}
+    try:
+        yield
+    except _StoppedError:
+        log.info("stopped before it served")
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+class _Beside(uvicorn.Server):
+    """A second server in the event loop of the first, which handles the signals for both."""
+
+    def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
+        super().__init__(config)
+        self._listener = listener
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def start(self) -> asyncio.Task[None]:
+        """Serve in a task; `should_exit` ends it."""
+        return asyncio.create_task(self.serve(sockets=[self._listener]))
 
 
 class _Server(uvicorn.Server):
     """uvicorn, but a signal first drains the service with the door still open, and an orderly stop is exit code 0."""
 
     def __init__(
-        self, config: uvicorn.Config, service: Service, drain_seconds: float, when_ready: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        service: Service,
+        drain_seconds: float,
+        when_ready: Callable[[], None],
+        beside: _Beside | None,
     ) -> None:
         super().__init__(config)
+        self._beside = beside
+        self._beside_task: asyncio.Task[None] | None = None
         self._service = service
         self._drain_seconds = drain_seconds
         self._when_ready: Callable[[], None] | None = when_ready
@@ -93,7 +180,7 @@ class _Server(uvicorn.Server):
         if threading.current_thread() is not threading.main_thread():  # only that one may handle signals
             yield
             return
-        before = {each: signal.signal(each, self.handle_exit) for each in (signal.SIGINT, signal.SIGTERM)}
+        before = {each: signal.signal(each, self.handle_exit) for each in _SIGNALS}
         try:
             yield
         finally:
@@ -106,6 +193,17 @@ class _Server(uvicorn.Server):
         self._service.drain()
         if self._stop_at is None:
             self._stop_at = time.monotonic() + self._drain_seconds
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._beside is not None:
+            self._beside_task = self._beside.start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._beside is not None and self._beside_task is not None:
+            self._beside.should_exit = True
+            await self._beside_task
+        await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second by uvicorn; True ends the serving."""
@@ -134,49 +232,3 @@ def _uvicorn_config(app: FastAPI, max_message_bytes: int) -> uvicorn.Config:
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_FLUSH_SECONDS,
     )
-
-
-def _allow_connections() -> None:
-    """As many open files as this user may have: each connection is one, and the usual 1024 are soon taken."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _CONNECTIONS if most == resource.RLIM_INFINITY else min(most, _CONNECTIONS)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Take the port before anything is loaded. Clients that come early wait in the backlog."""
-    if not 0 <= port <= 65535:
-        raise UserError(f"port {port}: expected a number from 0 to 65535; give another with --port")
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except socket.gaierror as error:
-        raise UserError(
-            f"host {host!r} is not an address of this machine ({error.strerror}); give another with --host"
-        ) from None
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise UserError(_refusal(host, port, error)) from None
-    listener.setblocking(False)
-    return listener
-
-
-def _refusal(host: str, port: int, error: OSError) -> str:
-    match error.errno:
-        case errno.EADDRINUSE:
-            return f"port {port} on {host} is in use; give another with --port"
-        case errno.EACCES:
-            return f"port {port} on {host} needs more rights than this user has; give one from 1024 up with --port"
-        case errno.EADDRNOTAVAIL:
-            return f"host {host!r} is not an address of this machine; give another with --host"
-    return f"port {port} on {host} cannot be taken ({error.strerror}); give another with --port"
-
-
-def _url(host: str, port: int) -> str:
-    """The address for a browser on this machine."""
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{shown}:{port}/"

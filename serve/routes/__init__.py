@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
-from serve.routes import batch, descriptions, health, metrics, oip, paddlex, predict, stream
+from serve.routes import batch, descriptions, health, metrics, models, oip, paddlex, predict, stream
 from serve.service import Service
 
 ROUTES: tuple[Callable[[FastAPI, Service], None], ...] = (
     predict.add,
     batch.add,
     stream.add,
+    models.add,
     oip.add,
     paddlex.add,
     health.add,

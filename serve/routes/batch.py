@@ -17,7 +17,7 @@ from serve.body import FORM_FIELD, Upload, media_type, unpack_all
 from serve.errors import RequestError, as_request_error
 from serve.forms import MAX_PARTS
 from serve.negotiation import JSON
-from serve.options import PredictOptions, PredictQuery
+from serve.options import PredictOptions, query_of
 from serve.rendering import render
 from serve.service import Service
 from toolkit.results import Result
@@ -39,7 +39,7 @@ class FailedPicture(BaseModel):
 def add(app: FastAPI, service: Service) -> None:
     """Add ``/predict/batch``."""
     spec = service.model.spec
-    query = PredictQuery(spec)
+    query = query_of(spec)
     each: Any = TASKS[spec.task].answer | FailedPicture
     shape: Any = (list[each], ...)
     answer = create_model("BatchAnswer", results=shape)

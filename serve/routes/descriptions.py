@@ -30,11 +30,16 @@ def add(app: FastAPI, service: Service) -> None:
 
     @app.get("/metadata", response_model=task.metadata, summary="What is served", tags=["descriptions"])
     async def describe() -> Response:
-        return JSONResponse(task.metadata(**metadata(service.model)).model_dump(mode="json"))
+        return metadata_answer(service.model)
 
     @app.get("/", response_class=HTMLResponse, summary="A page to drop a picture on", tags=["descriptions"])
     async def show_page() -> Response:
         return page
+
+
+def metadata_answer(model: Model) -> Response:
+    """What a model is, as JSON."""
+    return JSONResponse(TASKS[model.spec.task].metadata(**metadata(model)).model_dump(mode="json"))
 
 
 def metadata(model: Model) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from serve.answers import PREDICT_BODY, TASKS
 from serve.body import check_media_type, unpack
 from serve.negotiation import DRAWN, JSON, MASK, choose_answer
-from serve.options import PredictOptions, PredictQuery
+from serve.options import PredictOptions, query_of
 from serve.rendering import render
 from serve.service import Service
 from toolkit.results import Result
@@ -19,35 +19,39 @@ from toolkit.results import Result
 
 def add(app: FastAPI, service: Service) -> None:
     """Add ``/predict``."""
-    query = PredictQuery(service.model.spec)
     task = TASKS[service.model.spec.task]
 
     async def predict(request: Request) -> Response:
-        # Everything that can be refused without the body is refused before it is read.
-        with service.admitted() as served:
-            caller = service.caller(request)
-            options = query.read(request.query_params.multi_items())
-            media_type = _media_type(request, options)
-            explain = options.explain and media_type != JSON  # a heat map is there to be drawn
-            served.check_options(options.explain, options.overrides)
-            check_media_type(request)
-            async with service.bodies.of(request) as body:
-                upload = partial(unpack, body, request.headers.get("content-type", ""))
-                finish = partial(_finish, media_type=media_type, options=options)
-                content, timing = await served.result(
-                    upload, caller, finish, explain=explain, options=options.overrides
-                )
-        return Response(content, media_type=media_type, headers=_headers(timing))
+        return await predict_on(service, request)
 
     app.post(
         "/predict",
         response_model=None,
         responses=task.responses(),
-        openapi_extra={**PREDICT_BODY, "parameters": query.parameters()},
+        openapi_extra={**PREDICT_BODY, "parameters": query_of(service.model.spec).parameters()},
         summary=task.summary,
         description=task.description,
         tags=["prediction"],
     )(predict)
+
+
+async def predict_on(
+    service: Service, request: Request, name: str | None = None, version: str | None = None
+) -> Response:
+    """Answer a request to the model of that name and version, or to the default one."""
+    # Everything that can be refused without the body is refused before it is read.
+    with service.admitted(name, version) as served:
+        caller = service.caller(request)
+        options = query_of(served.model.spec).read(request.query_params.multi_items())
+        media_type = _media_type(request, options)
+        explain = options.explain and media_type != JSON  # a heat map is there to be drawn
+        served.check_options(options.explain, options.overrides)
+        check_media_type(request)
+        async with service.bodies.of(request) as body:
+            upload = partial(unpack, body, request.headers.get("content-type", ""))
+            finish = partial(_finish, media_type=media_type, options=options)
+            content, timing = await served.result(upload, caller, finish, explain=explain, options=options.overrides)
+    return Response(content, media_type=media_type, headers=_headers(timing))
 
 
 def _media_type(request: Request, options: PredictOptions) -> str:

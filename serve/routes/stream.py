@@ -26,7 +26,7 @@ from serve.caller import Caller
 from serve.errors import RequestError
 from serve.json_fields import JsonBody, read_fields
 from serve.negotiation import JSON
-from serve.options import PredictOptions, PredictQuery
+from serve.options import PredictOptions, PredictQuery, query_of
 from serve.rendering import render
 from serve.service import Service
 from toolkit.errors import PictureError
@@ -63,7 +63,7 @@ class _Frame:
 
 def add(app: FastAPI, service: Service) -> None:
     """Add ``/stream``."""
-    query = PredictQuery(service.model.spec)
+    query = query_of(service.model.spec)
     streams: set[WebSocket] = set()
 
     @app.websocket("/stream")

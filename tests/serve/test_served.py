@@ -35,7 +35,7 @@ def soon(seconds: float = 20.0, gone: Callable[[], Awaitable[None]] | None = Non
 
 def with_service(model: Model, scenario: Callable[[Service], Awaitable[None]], **settings: Any) -> None:
     async def run() -> None:
-        service = Service(model, Settings(**settings))
+        service = Service([model], Settings(**settings))
         await service.check()
         try:
             await scenario(service)

@@ -89,7 +89,10 @@ class _Names:
 
 
 def serve(
-    bundle: Annotated[str, typer.Argument(help="A shipped bundle's name, a bundle's folder or zip, or a run.")],
+    bundles: Annotated[
+        list[str] | None,
+        typer.Argument(help="A shipped bundle's name, a bundle's folder or zip, or a run; or several."),
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
@@ -117,9 +120,14 @@ def serve(
         str | None,
         typer.Option(help="Send OpenTelemetry traces to this collector (http://localhost:4318); needs [tracing]."),
     ] = None,
+    models_dir: Annotated[Path | None, typer.Option(help="Serve every bundle in this folder too.")] = None,
+    admin_port: Annotated[
+        int | None,
+        typer.Option(help="Let bundles of --models-dir be loaded, swapped and unloaded here, from this machine only."),
+    ] = None,
     log_format: Annotated[str, typer.Option(help="How the log on stderr is written: text or json.")] = "text",
 ) -> None:
-    """Serve a bundle over HTTP, with a page to drop a picture on."""
+    """Serve bundles over HTTP, with a page to drop a picture on."""
     try:
         from serve.server import run
         from serve.settings import Settings
@@ -137,5 +145,14 @@ def serve(
         picture_hosts=tuple(picture_host or ()),
         traces=traces,
     )
-    run(bundle, host=host, port=port, device=device, settings=settings, log_format=log_format)
+    run(
+        bundles or [],
+        host=host,
+        port=port,
+        device=device,
+        models_dir=models_dir,
+        admin_port=admin_port,
+        settings=settings,
+        log_format=log_format,
+    )
     sys.stdout.flush()
