@@ -110,7 +110,7 @@ def train_all(jobs: Sequence[Job]) -> None:
     def validation_step(self: Any, batch: Any, batch_idx: int) -> None:
         if not self._found:
             checks.append({"weights": weights_sha256(dict(self.network.state_dict())), "pictures": []})
-        checks[-1]["pictures"] += batch.indices
+        checks[-1]["pictures"] += [index for part in batch for index in part.indices]
         inner["validation_step"](self, batch, batch_idx)
 
     def on_validation_epoch_end(self: Any) -> None:
