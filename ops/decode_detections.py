@@ -65,11 +65,12 @@ def _best_class(raw, steps, cell, first, classes):  # type: ignore[no-untyped-de
 def _highest_of_columns(raw, first, classes, highest):  # type: ignore[no-untyped-def]
     """The highest class number of all cells of a head whose channels come first, row by row as they lie in memory."""
     cells = highest.size
-    highest[:] = raw[first * cells : (first + 1) * cells]
+    for cell in range(cells):
+        highest[cell] = raw[first * cells + cell]
     for c in range(first + 1, first + classes):
-        row = raw[c * cells : (c + 1) * cells]
         for cell in range(cells):
-            highest[cell] = row[cell] if row[cell] > highest[cell] else highest[cell]
+            number = raw[np.uint64(c * cells + cell)]  # unsigned, or numba looks whether it counts from the end
+            highest[cell] = number if number > highest[cell] else highest[cell]
 
 
 @njit(nogil=True, cache=True, inline="always")

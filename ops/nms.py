@@ -43,8 +43,14 @@ def room_for(count):  # type: ignore[no-untyped-def]
     There is room for whole blocks, and no box overlaps what stands where none is kept yet.
     """
     lanes = (count + _BLOCK - 1) // _BLOCK * _BLOCK
-    left, top = np.full(lanes, np.float32(np.inf)), np.full(lanes, np.float32(np.inf))
-    right, bottom = np.full(lanes, np.float32(-np.inf)), np.full(lanes, np.float32(-np.inf))
+    left, top, right, bottom = (
+        np.empty(lanes, np.float32),
+        np.empty(lanes, np.float32),
+        np.empty(lanes, np.float32),
+        np.empty(lanes, np.float32),
+    )
+    for k in range(lanes):  # np.full takes longer to compile
+        left[k], top[k], right[k], bottom[k] = np.inf, np.inf, -np.inf, -np.inf
     return left, top, right, bottom, np.zeros(lanes, np.float64), np.zeros(lanes, np.int64)
 
 
