@@ -164,6 +164,7 @@ _MEANING = {
     404: "There is nothing at this path",
     406: "No type in the Accept header can be served",
     408: "The body came too slowly",
+    409: "The job is not in a state for this",
     413: "The body has too many bytes, or the picture too many pixels",
     415: "The Content-Type or Content-Encoding is none that is read here",
     422: "A query parameter is unknown, out of range, or nothing that this bundle can do",

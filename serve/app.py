@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from serve.access import require_keys
+from serve.background.runner import JobRunner, open_runner
 from serve.cors import allow_origins
 from serve.envelope import Envelope
 from serve.errors import EXPECTED, as_request_error, error_answer
@@ -47,6 +48,7 @@ def create_app(model: Model | Sequence[Model], settings: Settings | None = None)
     app.state.service = service
     app.state.error_forms = {}
     app.state.metrics = metrics
+    app.state.jobs = open_runner(model, settings) if settings.jobs else None
     for expected in EXPECTED:
         app.add_exception_handler(expected, _answer_error)
     for add in ROUTES:
@@ -64,9 +66,14 @@ def create_app(model: Model | Sequence[Model], settings: Settings | None = None)
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
+    jobs: JobRunner | None = app.state.jobs
     check = asyncio.create_task(service.check())
     tend = asyncio.create_task(service.tend())
+    if jobs is not None:
+        await jobs.start()
     yield
+    if jobs is not None:
+        await jobs.stop()
     service.drain()
     tend.cancel()
     await check

@@ -38,6 +38,11 @@ class Settings:
         picture_hosts: the hosts that a picture named by its URL may be fetched from; none refuses every URL.
         traces: the URL of an OpenTelemetry collector that is sent a span a request; None makes none.
         cors_origins: the origins whose pages may call from a browser; "*" is all.
+        jobs: the folder where jobs, their uploads and their answers lie; None takes no jobs.
+        max_job_bytes: a longer upload for a job gets 413.
+        job_seconds: a job that takes longer is ended.
+        job_memory_bytes: what a job's process may have.
+        keep_jobs_seconds: how long a finished job and its answers are kept.
     """
 
     workers: int | None = None
@@ -54,6 +59,11 @@ class Settings:
     picture_hosts: tuple[str, ...] = ()
     traces: str | None = None
     cors_origins: tuple[str, ...] = ()
+    jobs: Path | None = None
+    max_job_bytes: int = 2**30
+    job_seconds: float = 3600.0
+    job_memory_bytes: int = 4 * 2**30
+    keep_jobs_seconds: float = 24 * 3600.0
 
     @property
     def runs(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
-from serve.routes import batch, descriptions, health, metrics, models, oip, paddlex, predict, stream
+from serve.routes import batch, descriptions, health, jobs, metrics, models, oip, paddlex, predict, stream
 from serve.service import Service
 
 ROUTES: tuple[Callable[[FastAPI, Service], None], ...] = (
@@ -14,6 +14,7 @@ ROUTES: tuple[Callable[[FastAPI, Service], None], ...] = (
     batch.add,
     stream.add,
     models.add,
+    jobs.add,
     oip.add,
     paddlex.add,
     health.add,

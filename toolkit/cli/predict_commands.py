@@ -125,6 +125,9 @@ def serve(
         int | None,
         typer.Option(help="Let bundles of --models-dir be loaded, swapped and unloaded here, from this machine only."),
     ] = None,
+    jobs: Annotated[
+        Path | None, typer.Option(help="Take jobs (a zip of pictures, a video) and keep them in this folder.")
+    ] = None,
     log_format: Annotated[str, typer.Option(help="How the log on stderr is written: text or json.")] = "text",
 ) -> None:
     """Serve bundles over HTTP, with a page to drop a picture on."""
@@ -144,6 +147,7 @@ def serve(
         cors_origins=tuple(cors_origin or ()),
         picture_hosts=tuple(picture_host or ()),
         traces=traces,
+        jobs=jobs,
     )
     run(
         bundles or [],

@@ -1,0 +1,98 @@
+"""Takes a job's content out of a request, onto disk as it arrives: bounded, hashed, and known by its first bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.requests import ClientDisconnect, Request
+
+from serve.errors import RequestError
+
+_PIECE = 2**20
+
+
+@dataclass(frozen=True)
+class Content:
+    """What was uploaded: the file, its SHA-256, and its kind."""
+
+    path: Path
+    digest: str
+    kind: str
+
+
+async def receive(request: Request, folder: Path, max_bytes: int, seconds: float) -> Content:
+    """Write the body into ``folder`` and return what it is; the caller moves the file on.
+
+    Raises `RequestError`: 400 client gone or nothing sent, 408 no byte for ``seconds``, 413 too long, 415 neither a zip
+    nor a video.
+    """
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > max_bytes:
+        raise _too_long(max_bytes)
+    path = folder / f"{uuid.uuid4().hex}.upload"
+    try:
+        digest = await _write(request, path, max_bytes, seconds)
+        return Content(path, digest, kind_of(await asyncio.to_thread(_head, path)))
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        match error:
+            case TimeoutError():
+                raise RequestError(408, f"nothing of the body arrived for {seconds:g} seconds") from error
+            case ClientDisconnect():
+                raise RequestError(400, "the connection ended before the whole body had arrived") from error
+        raise
+
+
+async def _write(request: Request, path: Path, max_bytes: int, seconds: float) -> str:
+    digest = hashlib.sha256()
+    length, piece = 0, bytearray()
+    chunks = request.stream()
+    with path.open("wb") as file:
+
+        def write() -> None:
+            digest.update(piece)
+            file.write(piece)
+
+        while True:
+            async with asyncio.timeout(seconds):
+                chunk = await anext(chunks, None)
+            if chunk:
+                length += len(chunk)
+                if length > max_bytes:
+                    raise _too_long(max_bytes)
+                piece += chunk
+            if chunk is None or len(piece) >= _PIECE:
+                await asyncio.to_thread(write)
+                piece.clear()
+            if chunk is None:
+                break
+    return digest.hexdigest()
+
+
+def kind_of(head: bytes) -> str:
+    """ "zip" or "video", by the first bytes of a file; `RequestError` 400 for none, 415 for anything else."""
+    if not head:
+        raise RequestError(400, "the body is empty; send a zip of pictures or a video")
+    if head.startswith(b"PK\x03\x04"):
+        return "zip"
+    # ISO media (mp4, mov), RIFF with AVI in it, and Matroska
+    if (
+        head[4:8] == b"ftyp"
+        or (head.startswith(b"RIFF") and head[8:12] == b"AVI ")
+        or head.startswith(b"\x1aE\xdf\xa3")
+    ):
+        return "video"
+    raise RequestError(415, "the body is neither a zip of pictures nor a video (MP4, MOV, AVI or MKV)")
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(16)
+
+
+def _too_long(max_bytes: int) -> RequestError:
+    return RequestError(413, f"the body is longer than the {max_bytes / 2**20:g} MiB that a job may have")
