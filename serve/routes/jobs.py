@@ -127,7 +127,8 @@ def _add_states(app: FastAPI, runner: JobRunner) -> None:
 
 
 async def _events(job: Job, runner: JobRunner) -> AsyncIterator[str]:
-    shown, seen = None, -1  # the state that was found first may be old by now
+    shown: Job | None = None
+    seen = -1  # the state that was found first may be old by now
     while True:
         if job != shown:
             shown = job
