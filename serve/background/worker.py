@@ -20,6 +20,7 @@ from typing import Any
 from toolkit.errors import PictureError, UserError
 from toolkit.images import PICTURE_SUFFIXES
 from toolkit.inference import Model, load
+from toolkit.inference.sources import frame_count
 from toolkit.results import Failure
 
 MOST_PICTURES = 10_000
@@ -105,7 +106,7 @@ def _one(model: Model, archive: zipfile.ZipFile, member: zipfile.ZipInfo, told: 
 
 
 def _video(model: Model, path: Path, told: dict[str, Any]) -> Answers:
-    total = _frames(path)
+    total = frame_count(path)
     answers = model.predict(path, max_pixels=told["max_pixels"], **told["options"])
     for index, answer in enumerate(answers):
         if index == 0 and isinstance(answer, Failure):
@@ -117,17 +118,6 @@ def _video(model: Model, path: Path, told: dict[str, Any]) -> Answers:
         if isinstance(answer, Failure):
             shown["error"] = f"frame {index}: cannot be read"
         yield index + 1, max(total, index + 1), shown
-
-
-def _frames(path: Path) -> int:
-    """How many frames the file says it has; 0 where it does not know."""
-    import cv2
-
-    capture = cv2.VideoCapture(str(path))
-    try:
-        return max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-    finally:
-        capture.release()
 
 
 def _tell(**fields: Any) -> None:

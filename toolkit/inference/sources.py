@@ -141,6 +141,15 @@ def is_video(path: str | Path) -> bool:
     return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
+def frame_count(path: str | Path) -> int:
+    """How many frames a video's header says it has; 0 where it does not know or cannot be read."""
+    capture = cv2.VideoCapture(str(path))
+    try:
+        return max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+    finally:
+        capture.release()
+
+
 def _expand_one(item: object, position: str) -> Iterator[Picture]:
     _check_one(item)
     if not isinstance(item, (str, Path)):
