@@ -19,7 +19,6 @@ from typing import IO, Any, TypeVar
 from serve.background.store import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Job, JobStore, SqliteStore
 from serve.settings import Settings
 from toolkit.errors import UserError
-from toolkit.inference import Model
 
 log = logging.getLogger("serve")
 
@@ -34,8 +33,8 @@ RESULTS = "results.jsonl"
 _CONTENT = {"zip": "content.zip", "video": "content.mp4"}
 
 
-def open_runner(model: Model, settings: Settings) -> JobRunner:
-    """The runner of a service over ``model``; UserError where its folder cannot be used."""
+def open_runner(device: str, settings: Settings) -> JobRunner:
+    """The runner of a service; UserError where its folder cannot be used."""
     folder = settings.jobs
     assert folder is not None
     try:
@@ -50,7 +49,7 @@ def open_runner(model: Model, settings: Settings) -> JobRunner:
     except (OSError, sqlite3.Error) as error:
         raise UserError(f"{folder}: cannot hold jobs ({error}); give a folder that can be written") from None
     limits = JobLimits(settings.job_seconds, settings.job_memory_bytes, settings.keep_jobs_seconds)
-    return JobRunner(store, folder, model.bundle.path, model.device, settings.max_pixels, limits, hold)
+    return JobRunner(store, folder, device, settings.max_pixels, limits, hold)
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,6 @@ class JobRunner:
 
     store: JobStore
     folder: Path
-    bundle: Path
     device: str
     max_pixels: int
     limits: JobLimits
@@ -190,7 +188,7 @@ class JobRunner:
         assert child.stdout is not None
         home = self.folder / job.id
         told = {
-            "bundle": str(self.bundle), "device": self.device, "kind": job.kind,
+            "bundle": job.bundle, "device": self.device, "kind": job.kind,
             "content": str(home / _CONTENT[job.kind]),
             "results": str(home / RESULTS), "options": json.loads(job.options), "max_pixels": self.max_pixels,
             "memory_bytes": self.limits.memory_bytes,

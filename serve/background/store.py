@@ -27,6 +27,7 @@ class Job:
     model: str
     version: str
     options: str  # JSON
+    bundle: str = ""  # where the model lies; the job is done by this one, whatever is served by then
     status: str = QUEUED
     stage: str = QUEUED
     done: int = 0

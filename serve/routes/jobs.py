@@ -21,7 +21,7 @@ from serve.background.runner import JobRunner
 from serve.background.store import CANCELLED, DONE, FINISHED, Job
 from serve.background.upload import receive
 from serve.errors import RequestError
-from serve.options import PredictQuery
+from serve.options import query_of
 from serve.service import Service
 
 _TAGS: list[Any] = ["jobs"]
@@ -57,7 +57,7 @@ def add(app: FastAPI, service: Service) -> None:
 
 
 def _add_upload(app: FastAPI, service: Service, runner: JobRunner) -> None:
-    query = PredictQuery(service.model.spec)
+    query = query_of(service.model.spec)
 
     async def create(request: Request) -> Response:
         with service.admitted() as served:
@@ -69,7 +69,8 @@ def _add_upload(app: FastAPI, service: Service, runner: JobRunner) -> None:
             spec = served.model.spec
             named = "\n".join((content.digest, content.kind, spec.name, spec.version, options))
             job_id = hashlib.sha256(named.encode()).hexdigest()[:32]
-            job = Job(job_id, content.kind, spec.name, spec.version, options, created=time.time())
+            bundle = str(served.model.bundle.path)
+            job = Job(job_id, content.kind, spec.name, spec.version, options, bundle, created=time.time())
             job = await runner.add(job, content.path)
         return JSONResponse(_told(job, runner).model_dump(), 202, headers={"Location": f"/jobs/{job.id}"})
 
