@@ -1,0 +1,188 @@
+"""Thousands of mixed requests from several clients to a real service, swapped meanwhile, whose memory is watched.
+
+    python docs/acceptance/serve_faults.py [--requests 10000] [--clients 8]
+
+Good pictures of many sizes, damaged ones, wrong options, hurried deadlines, and clients that leave in the middle.
+Every answer must have the status that is right for it; the resident memory may grow by less than 5 % from the first
+fifth of the requests to the end. Ends with code 1 where anything is not so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+BUNDLE = "mask_detection"
+_OF_LOAD = {429, 504}  # what a hurried request may get besides its answer
+
+
+def picture(height: int, width: int, seed: int) -> bytes:
+    """A JPEG of noise over a gradient."""
+    noise = np.random.default_rng(seed).integers(0, 60, (height, width, 3))
+    pixels = noise + np.linspace(0, 190, width)[None, :, None]
+    stored = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(stored, "JPEG", quality=90)
+    return stored.getvalue()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A sort of request: what is sent, and the statuses that are right for it."""
+
+    query: str
+    body: bytes
+    right: frozenset[int]
+    timeout_ms: str = ""
+
+
+def kinds() -> list[Kind]:
+    sizes = [(480, 640), (640, 480), (200, 200), (90, 700), (1080, 1920)]
+    good = [Kind("", picture(*size, seed), frozenset({200})) for seed, size in enumerate(sizes)]
+    return [
+        *good,
+        Kind("?score_threshold=0.9&max_detections=3", good[0].body, frozenset({200})),
+        Kind("", good[1].body[: len(good[1].body) // 2], frozenset({400})),
+        Kind("", b"no picture", frozenset({400})),
+        Kind("?score_threshold=7", good[2].body, frozenset({422})),
+        Kind("", good[3].body, frozenset({200, *_OF_LOAD}), timeout_ms="20"),
+    ]
+
+
+class Service:
+    """``toolkit serve`` over one bundle in a folder of its own, with its admin API."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.admin = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        command = [
+            *(sys.executable, "-m", "toolkit.cli.main", "serve", "--port", "0", "--device", "cpu"),
+            *("--models-dir", str(folder), "--admin-port", self.admin.rpartition(":")[2]),
+        ]
+        self.child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert self.child.stdout is not None
+        found = re.search(r" at (http\S+)/ ", self.child.stdout.readline())
+        if found is None:
+            raise SystemExit("the service did not start")
+        self.url = found[1]
+
+    def memory(self) -> float:
+        """Resident MiB."""
+        pages = int(Path(f"/proc/{self.child.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGESIZE") / 2**20
+
+    def ask(self, kind: Kind) -> int:
+        headers = {"Content-Type": "image/jpeg"}
+        if kind.timeout_ms:
+            headers["X-Request-Timeout-Ms"] = kind.timeout_ms
+        request = urllib.request.Request(f"{self.url}/predict{kind.query}", kind.body, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                answer.read()
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            error.read()
+            return error.code
+
+    def leave(self, kind: Kind) -> None:
+        """Send a whole request and go away before it is answered."""
+        host, port = self.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as raw:
+            head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(kind.body)}\r\n\r\n"
+            raw.sendall(head.encode() + kind.body)
+
+    def swap(self) -> int:
+        """Load the bundle anew in place of itself."""
+        request = urllib.request.Request(f"{self.admin}/models/{BUNDLE}/load", b"", method="POST")
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return int(answer.status)
+
+
+@contextlib.contextmanager
+def started() -> Iterator[Service]:
+    from toolkit.bundles import find
+
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(find(BUNDLE), Path(folder) / BUNDLE)
+        service = Service(Path(folder))
+        try:
+            yield service
+        finally:
+            service.child.kill()
+            service.child.wait()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--clients", type=int, default=8)
+    given = parser.parse_args()
+    sorts, seen, wrong, lock = kinds(), Counter[int](), Counter[str](), threading.Lock()
+
+    with started() as service:
+
+        def one(index: int) -> None:
+            kind = sorts[index % len(sorts)]
+            if index % 50 == 49:
+                service.leave(kind)
+                return
+            try:
+                status = service.ask(kind)
+            except OSError as error:
+                with lock:
+                    wrong[f"lost: {error}"] += 1
+                return
+            with lock:
+                seen[status] += 1
+                if status not in kind.right:
+                    wrong[f"{status} where {sorted(kind.right)} are right"] += 1
+
+        def many(first: int, last: int) -> None:
+            with ThreadPoolExecutor(given.clients) as threads:
+                list(threads.map(one, range(first, last)))
+
+        fifth = given.requests // 5
+        many(0, fifth)
+        service.swap()  # the second model is there from now on: it is kept for the way back
+        many(fifth, 2 * fifth)
+        before = service.memory()
+        swapping = threading.Thread(target=service.swap)
+        swapping.start()
+        many(2 * fifth, given.requests)
+        swapping.join()
+        after = service.memory()
+        with urllib.request.urlopen(f"{service.url}/models") as answer:
+            ready = all(each["ready"] for each in json.load(answer))
+        service.child.send_signal(signal.SIGTERM)
+        code = service.child.wait(60)
+
+    drift = after / before - 1
+    print(f"{given.requests} requests by {given.clients} clients, answers by status: {dict(sorted(seen.items()))}")
+    print(f"wrong or lost: {dict(wrong) or 'none'}")
+    print(f"resident memory {before:.0f} MiB -> {after:.0f} MiB: {drift:+.1%}")
+    print(f"ready at the end: {ready}; exit code after SIGTERM: {code}")
+    return 0 if not wrong and drift < 0.05 and ready and code == 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
