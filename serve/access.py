@@ -27,7 +27,7 @@ from toolkit.errors import UserError
 
 log = logging.getLogger("serve")
 
-# What else than "predict" a path needs.
+# What a path needs that its application's other paths do not.
 SCOPES: Mapping[str, str] = {"/metrics": "metrics"}
 _RECHECK_SECONDS = 0.5
 # A browser that is asked for Basic shows a form of its own (any name, the key as the password): the page needs no code.
@@ -74,15 +74,13 @@ class KeyFile:
 
 
 class Access:
-    """ASGI middleware. ``public`` are the paths that need no key, ``scopes`` what others need than "predict"."""
+    """ASGI middleware. ``public`` are the paths that need no key; others need ``scope``, or what `SCOPES` says."""
 
-    def __init__(
-        self, app: ASGIApp, keys: KeyFile, public: Collection[str], scopes: Mapping[str, str] = SCOPES
-    ) -> None:
+    def __init__(self, app: ASGIApp, keys: KeyFile, public: Collection[str], scope: str) -> None:
         self.app = app
         self._keys = keys
         self._public = public
-        self._scopes = scopes
+        self._scope = scope
         self._rates = Rates()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,7 +104,7 @@ class Access:
             raise RequestError(401, "the API key is not one of this service; ask its operator for one", _CHALLENGE)
         if exchange := current():
             exchange.key = key.name
-        needed = self._scopes.get(path, "predict")
+        needed = SCOPES.get(path, self._scope)
         if needed not in key.scopes:
             raise RequestError(403, f"the API key {key.name!r} may not do this: it lacks the scope {needed!r}")
         if wait := self._rates.wait(key):
@@ -147,9 +145,9 @@ def public_paths(app: FastAPI) -> frozenset[str]:
     )
 
 
-def require_keys(app: FastAPI, path: Path) -> None:
+def require_keys(app: FastAPI, path: Path, scope: str = "predict") -> None:
     """Put the keys of the file ``path`` in front of all routes that ``app`` has; UserError where it cannot be read."""
-    app.add_middleware(Access, keys=KeyFile(path), public=public_paths(app))
+    app.add_middleware(Access, keys=KeyFile(path), public=public_paths(app), scope=scope)
     _document(app)
 
 

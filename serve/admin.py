@@ -7,12 +7,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
+from serve.access import require_keys
 from serve.answers import ErrorAnswer
 from serve.envelope import Envelope
-from serve.errors import EXPECTED, as_request_error, error_answer
+from serve.errors import EXPECTED, RequestError, as_request_error, error_answer
 from serve.service import Service
 from serve.shelf import Shelf
 from toolkit.errors import UserError
@@ -23,10 +24,14 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
 
 
 def create_admin_app(service: Service, shelf: Shelf) -> FastAPI:
-    """The application that changes what ``service`` serves; bundles come from ``shelf`` only."""
-    app = FastAPI(title="Models of this service", docs_url=None, redoc_url=None)
+    """The application that changes what ``service`` serves; bundles come from ``shelf`` only.
+
+    Where the service has keys, this needs one with the scope "admin".
+    """
+    app = FastAPI(
+        title="Models of this service", docs_url=None, redoc_url=None, dependencies=[Depends(_require_no_page)]
+    )
     app.state.error_forms = {}
-    app.add_middleware(Envelope)
     for expected in (*EXPECTED, UserError):
         app.add_exception_handler(expected, _answer_error)
 
@@ -49,7 +54,16 @@ def create_admin_app(service: Service, shelf: Shelf) -> FastAPI:
         await service.unload(name)
         return JSONResponse({"served": service.listing()})
 
+    if service.settings.keys:
+        require_keys(app, service.settings.keys, "admin")
+    app.add_middleware(Envelope)
     return app
+
+
+def _require_no_page(request: Request) -> None:
+    """A web page that this machine's browser shows reaches this port too, and may send a POST to it."""
+    if "origin" in request.headers:
+        raise RequestError(403, "the admin API is not for web pages; ask it from a command line")
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

@@ -31,6 +31,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "camera": add_key(path, "camera"),
         "watcher": add_key(path, "watcher", scopes=["metrics"]),
         "slow": add_key(path, "slow", per_minute=6, burst=2),
+        "operator": add_key(path, "operator", scopes=["admin"]),
     }
     return {"file": str(path), **given}
 
@@ -216,7 +217,7 @@ def test_a_websocket_needs_a_key_too(tiny_bundle: Path, keys: dict[str, str], po
         "extensions": {"websocket.http.response": {}} if polite else {},
         "app": create_app(load(tiny_bundle, "cpu", threads=1)),
     }
-    access = Access(behind, KeyFile(Path(keys["file"])), frozenset())
+    access = Access(behind, KeyFile(Path(keys["file"])), frozenset(), "predict")
     asyncio.run(access(scope, None, send))  # type: ignore[arg-type]
     assert reached == (["/stream"] if good else [])
     refusal = [("websocket.http.response.start", 401)] if polite else [("websocket.close", None)]

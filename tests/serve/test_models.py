@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from bundle_variants import spoilt
 from live_service import GatedModel, wait_for
@@ -23,6 +24,7 @@ from serve.registry import Registry
 from serve.service import Service
 from serve.settings import Settings
 from serve.shelf import Shelf
+from toolkit.api_keys import add_key
 from toolkit.errors import UserError
 from toolkit.inference import Model, load
 
@@ -142,6 +144,27 @@ def test_what_is_inside_is_answered_by_the_model_it_came_to(client: InProcessCli
         old.model.gate.set()
         assert [each.result() for each in held] == [["warm"]] * 3
     wait_for(lambda: old.batcher is None)  # drained
+
+
+def test_the_admin_api_needs_a_key_of_its_scope(tiny_bundle: Path, shelf: Path, tmp_path: Path) -> None:
+    keys = {scope: add_key(tmp_path / "keys.json", scope, scopes=[scope]) for scope in ("predict", "admin")}
+    app = create_app(open_model(tiny_bundle), Settings(keys=tmp_path / "keys.json"))
+    admin_app = create_admin_app(app.state.service, Shelf(shelf, open_model))
+
+    async def statuses() -> list[int]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(admin_app), base_url="http://admin") as client:
+            asked = [{}, {"X-API-Key": keys["predict"]}, {"X-API-Key": keys["admin"]}]
+            return [(await client.get("/models", headers=headers)).status_code for headers in asked]
+
+    assert asyncio.run(statuses()) == [401, 403, 200]
+
+
+def test_the_admin_api_refuses_web_pages(client: InProcessClient) -> None:
+    """A page anywhere can send a POST to a port of the machine that shows it."""
+    reply = client.request("POST", "/admin/models/newer/load", headers={"Origin": "https://elsewhere.example"})
+    assert reply.status == 403
+    assert reply.json() == {"error": "the admin API is not for web pages; ask it from a command line"}
+    assert labels(client) == ["warm"]
 
 
 def test_models_are_only_on_the_admin_port(tiny_bundle: Path) -> None:
