@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 from starlette.requests import Request
 
+from serve.allocation import trim
 from serve.body import BodyBudget
 from serve.caller import Caller
 from serve.errors import RequestError, engine_down
@@ -33,6 +35,7 @@ _STARTING = "the start-up check is still running"
 _ENDING = "the service is shutting down"
 _SHOWN_FAULTS = 3
 _REVIVE_SECONDS = 1.0
+_TRIM_EVERY = 10
 _DRAIN_SECONDS = 0.05
 
 
@@ -127,9 +130,11 @@ class Service:
                 self._retire(served)
 
     async def tend(self) -> None:
-        """Try engines that are down again, until this is cancelled."""
-        while True:
+        """Try engines that are down again, and give free memory back, until this is cancelled."""
+        for second in itertools.count(1):
             await asyncio.sleep(_REVIVE_SECONDS)
+            if second % _TRIM_EVERY == 0:
+                await asyncio.to_thread(trim)
             for served in list(self.registry):
                 if served.down and await served.revive():
                     log.warning("the engine of %s works again", served.model.name)

@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -90,6 +91,11 @@ class Service:
         """Resident MiB."""
         pages = int(Path(f"/proc/{self.child.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGESIZE") / 2**20
+
+    def settled(self) -> float:
+        """`memory` once free memory had the time to go back to the system, which happens every ten seconds."""
+        time.sleep(12)
+        return self.memory()
 
     def ask(self, kind: Kind) -> int:
         headers = {"Content-Type": "image/jpeg"}
@@ -165,12 +171,12 @@ def main() -> int:
         many(0, fifth)
         service.swap()  # the second model is there from now on: it is kept for the way back
         many(fifth, 2 * fifth)
-        before = service.memory()
+        before = service.settled()
         swapping = threading.Thread(target=service.swap)
         swapping.start()
         many(2 * fifth, given.requests)
         swapping.join()
-        after = service.memory()
+        after = service.settled()
         with urllib.request.urlopen(f"{service.url}/models") as answer:
             ready = all(each["ready"] for each in json.load(answer))
         service.child.send_signal(signal.SIGTERM)
