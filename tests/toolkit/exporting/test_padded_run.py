@@ -148,7 +148,7 @@ def test_validation_pads_as_prediction_does(run: Path, model: Model, tmp_path: P
     config = load_config(run / "config.yaml").config
     network = build_network(config.model, 3)
     network.load_state_dict(network_weights(read_checkpoint(run / "checkpoints/best.ckpt")))
-    module = DetectionModule(network.eval(), config, table, table, total_steps=1)
+    module = DetectionModule(network, config, table, table, total_steps=1).eval()
     with torch.inference_mode():
         for number, batch in enumerate(validation_loader(ValidationSet(table, preprocessing_of(config), 1), 4)):
             module.validation_step(module.transfer_batch_to_device(batch, torch.device("cpu"), 0), number)

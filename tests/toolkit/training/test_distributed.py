@@ -130,9 +130,9 @@ def test_the_validation_says_exactly_what_one_process_says_of_those_weights(task
     table = load_table(config)
     network = build_network(config.model, len(table.class_names))
     network.load_state_dict(network_weights(read_checkpoint(run / BEST)))
-    network.eval()
     held_out = table.subset("val")
     module = training_task(config.task).module(network, config, table.subset("train"), held_out, total_steps=1)
+    network.eval()  # a new module is in training
     answers = []
     for batch in itertools.chain(
         *validation_loader(ValidationSet(held_out, preprocessing_of(config), 0), config.train.batch_size)
