@@ -9,7 +9,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := all
-.PHONY: all env demo test lint types unit unit-ops unit-rest twins test-gpu test-system format licences wheel clean
+.PHONY: all env demo test lint types unit unit-toolkit unit-rest twins test-gpu test-system format licences wheel clean
 
 all: env $(BASE)/.done $(PTX)/.done  ## all environments
 
@@ -44,7 +44,7 @@ demo: env  ## the main job, offline: predict, train, evaluate, export, serve
 
 # Two at a time, as most tests use one core; the longest begins first.
 test: all
-	+$(MAKE) --no-print-directory --jobs=2 lint unit-rest types unit-ops twins
+	+$(MAKE) --no-print-directory --jobs=2 lint unit-toolkit types unit-rest twins
 
 lint: env
 	$(BIN)/ruff check .
@@ -53,13 +53,14 @@ lint: env
 types: env
 	$(BIN)/mypy
 
-unit: unit-ops unit-rest  ## everything but the tests that need Debian packages
+unit: unit-toolkit unit-rest  ## everything but the tests that need Debian packages
 
-unit-ops: env
-	$(BIN)/python -m pytest tests/ops --ignore=tests/ops/ptx --durations=10
+unit-toolkit: env
+	$(BIN)/python -m pytest tests/toolkit tests/zoo --durations=10
 
 unit-rest: env $(BASE)/.done
-	$(BIN)/python -m pytest tests --ignore=tests/ops --ignore=tests/system --durations=10
+	$(BIN)/python -m pytest tests --ignore=tests/toolkit --ignore=tests/zoo --ignore=tests/system --ignore=tests/ops/ptx \
+		--durations=10
 
 # Each in a process of its own: the simulator is chosen when numba is imported, and PTX cannot be made under it.
 twins: env $(PTX)/.done  ## the CUDA twins without a GPU: in numba's simulator, and as PTX

@@ -86,7 +86,7 @@ def test_without_the_simulator_its_tests_are_left_out() -> None:
 def test_make_test_runs_all_three() -> None:
     done = subprocess.run(["make", "--dry-run", "test"], cwd=ROOT, capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
-    assert any("pytest tests/ops --ignore=tests/ops/ptx" in line for line in lines)
+    assert any("pytest tests --ignore=tests/toolkit" in line and "--ignore=tests/ops/ptx" in line for line in lines)
     assert any("NUMBA_ENABLE_CUDASIM=1" in line and "pytest tests/ops/cuda" in line for line in lines)
     assert any(".venv-ptx/bin/python -m pytest tests/ops/ptx" in line for line in lines)
     assert "make test\n" in (ROOT / ".ci/run").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from toolkit.cli.main import app
 def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the server would be run with."""
     given: dict[str, Any] = {}
-    monkeypatch.setattr(serve.server, "run", lambda bundle, **rest: given.update(rest, bundle=bundle))
+    monkeypatch.setattr(serve.server, "run", lambda bundles, **rest: given.update(rest, bundles=bundles))
     return given
 
 
@@ -28,7 +28,9 @@ def run(*arguments: str) -> int:
 def test_without_flags_it_is_as_the_settings_say(told: dict[str, Any]) -> None:
     assert run() == 0
     assert told == {
-        "bundle": "b",
+        "bundles": ["b"],
+        "models_dir": None,
+        "admin_port": None,
         "host": "127.0.0.1",
         "port": 8000,
         "device": "auto",
