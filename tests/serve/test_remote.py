@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import socket
@@ -169,9 +170,10 @@ class Host(BaseHTTPRequestHandler):
             case "/slow":
                 self.send_response(200)
                 self.end_headers()
-                for _ in range(100):
-                    self.wfile.write(b"x")
-                    time.sleep(0.05)
+                with contextlib.suppress(ConnectionError):  # the client has had enough
+                    for _ in range(100):
+                        self.wfile.write(b"x")
+                        time.sleep(0.05)
             case "/garbage":
                 self.wfile.write(b"no HTTP at all\r\n\r\n")
             case "/missing":
