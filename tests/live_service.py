@@ -36,6 +36,24 @@ class GatedModel(Model):
         return super().network(batch, explain=explain)
 
 
+def not_grey(batch: NDArray[np.float32]) -> bool:
+    """Anything but the grey picture that tells a bug from a dead engine."""
+    return bool(batch.std() > 0)
+
+
+class BrokenModel(Model):
+    """A real model that works while the service starts, and then meets a bug in the batches that ``broken`` names."""
+
+    def __init__(self, bundle: Path) -> None:
+        super().__init__(Bundle.open(bundle), device="cpu", threads=1)
+        self.broken: Callable[[NDArray[np.float32]], bool] = lambda batch: False
+
+    def network(self, batch: NDArray[np.float32], *, explain: bool = False) -> list[NDArray[np.float32]]:
+        if self.broken(batch):
+            raise RuntimeError("at /home/someone/secret.py")
+        return super().network(batch, explain=explain)
+
+
 @contextlib.contextmanager
 def live(app: FastAPI, *, wait_until_ready: bool = True, protocol: type[Protocol] = Protocol) -> Iterator[httpx.Client]:
     """Run ``app`` under uvicorn in a thread, and give a client that knows its address."""

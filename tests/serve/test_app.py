@@ -7,7 +7,7 @@ import json
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,11 @@ import httpx
 import numpy as np
 import pytest
 from bundle_variants import golden_free
-from live_service import GatedModel, live, wait_for
+from live_service import BrokenModel, GatedModel, live, wait_for
 from PIL import Image
 from tiny_bundle import BOX, SIDE, expected_score, flat_png, make_tiny_bundle
 
 from serve import Settings, create_app
-from toolkit.bundle import Bundle
 from toolkit.bundle_spec import DetectionPostprocessing
 from toolkit.inference import Model, load
 
@@ -227,19 +226,8 @@ def test_the_openapi_document_says_what_every_route_does(openapi: dict[str, Any]
     assert "HTTPValidationError" not in json.dumps(openapi)  # FastAPI's own form of errors is not ours
 
 
-class Broken(Model):
-    """Works while the service starts, and then meets a bug in some pictures."""
-
-    broken: Callable[[Any], bool] = staticmethod(lambda batch: False)
-
-    def network(self, batch, *, explain=False):  # type: ignore[no-untyped-def]
-        if self.broken(batch):
-            raise RuntimeError("at /home/someone/secret.py")
-        return super().network(batch, explain=explain)
-
-
 def test_a_fault_of_ours_is_a_500_without_its_story(tiny_bundle: Path, caplog: pytest.LogCaptureFixture) -> None:
-    model = Broken(Bundle.open(tiny_bundle), device="cpu", threads=1)
+    model = BrokenModel(tiny_bundle)
     with live(create_app(model)) as client:
         model.broken = lambda batch: batch.mean() < 20  # black
         answer = client.post("/predict", content=flat_png((0, 0, 0)), headers={"X-Request-Id": "number-1"})
@@ -253,7 +241,7 @@ def test_a_fault_of_ours_is_a_500_without_its_story(tiny_bundle: Path, caplog: p
 
 
 def test_an_engine_that_is_down_is_a_503_until_it_works_again(tiny_bundle: Path) -> None:
-    model = Broken(Bundle.open(tiny_bundle), device="cpu", threads=1)
+    model = BrokenModel(tiny_bundle)
     with live(create_app(model)) as client:
         model.broken = lambda batch: True
         for answer in (client.post("/predict", content=flat_png(WARM)) for _ in range(2)):  # met, then refused at once

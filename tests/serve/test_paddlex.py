@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from live_service import live
+from live_service import BrokenModel, live, not_grey
 from PIL import Image
 from tiny_bundle import (
     BOX,
@@ -31,8 +31,7 @@ from tiny_bundle import (
 )
 
 from serve import Settings, create_app
-from toolkit.bundle import Bundle
-from toolkit.inference import Model, load
+from toolkit.inference import load
 
 ROOT = Path(__file__).parents[2]
 PICTURE = as_png(halves(WARM, GREY, (SIDE, SIDE)))
@@ -181,19 +180,10 @@ def test_other_refusals_have_it_too(clients: dict[str, httpx.Client]) -> None:
     assert clients["detection"].get("/nothing").json().keys() == {"error"}
 
 
-class Broken(Model):
-    broken = False
-
-    def network(self, batch, *, explain=False):  # type: ignore[no-untyped-def]
-        if self.broken and batch.std() > 0:  # anything but the grey picture that tells a bug from a dead engine
-            raise RuntimeError("at /home/someone/secret.py")
-        return super().network(batch, explain=explain)
-
-
 def test_a_fault_of_ours_has_it_too(tiny_bundle: Path) -> None:
-    model = Broken(Bundle.open(tiny_bundle), device="cpu", threads=1)
+    model = BrokenModel(tiny_bundle)
     with live(create_app(model)) as client:
-        model.broken = True
+        model.broken = not_grey
         answer = client.post("/object-detection", json={"image": IMAGE}, headers={"X-Request-Id": "n-1"})
     assert answer.status_code == 500
     sentence = "the service failed on this request; its log has the reason under n-1"
