@@ -20,7 +20,7 @@ from ops.coco_average_precision import coco_average_precision
 from ops.coco_match import coco_match
 from ops.coco_stream import CocoStream
 from ops.confusion_matrix import confusion_matrix
-from ops.connected_components import Components, connected_components
+from ops.connected_components import Components, connected_components, label_components
 from ops.crop_resize import crop_resize
 from ops.decode_detections import decode_detections
 from ops.fill_holes import fill_holes
@@ -83,6 +83,7 @@ __all__ = [
     "fill_holes",
     "fuse",
     "generalized_box_iou",
+    "label_components",
     "largest_component",
     "letterbox",
     "letterbox_batch",

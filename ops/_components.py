@@ -1,8 +1,9 @@
-"""Connected components by the runs of voxels: united, counted and painted, numbered in raster order; for the CPU.
+"""Connected components by the runs of voxels: united, named, measured and painted, in raster order; for the CPU.
 
 Runs (see `ops._runs`) are united by union-find, the earlier one being the root: a voxel is read once and written once,
 and what is worked with in between is an eighth of the mask. Slabs are scanned at once and joined where they meet, so
-the answer does not depend on their number.
+the answer does not depend on their number. Nobody pays for measures that were not asked for: of millions of components
+these are more memory than the labels.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from ops._bits import lowest, ones
 from ops._kernel import Kernel, kernel
 from ops._lanes import in_lanes, lanes_for
-from ops._runs import RUNS, SHAPE, find_runs, inlined, join_runs, room_for, shape_of, slab_of
+from ops._runs import RUNS, SHAPE, find_runs, first_run, inlined, join_runs, room_for, shape_of, slab_of
 
 _0, _1, _FULL = np.uint64(0), np.uint64(1), np.uint64(2**64 - 1)
 # Of a word of voxels, those whose index has bit k.
@@ -55,15 +56,14 @@ def _extend(boxes, i, axis, least, most):  # type: ignore[no-untyped-def]
 
 @inlined
 def _add_voxels(parts, i, voxels, x, y, z):  # type: ignore[no-untyped-def]
-    """Add voxels of a word, which begins at ``x, y, z``, to part ``i``."""
-    sizes, sums, boxes, _ = parts
+    """Add where the voxels of a word lie, which begins at ``x, y, z``, to part ``i``."""
+    _, sums, boxes, _ = parts
     count, least = ones(voxels), lowest(voxels)
     along = count * least + count * (count - 1) // 2
     if voxels >> np.uint64(least) & (voxels >> np.uint64(least)) + _1:  # they do not follow each other
         along = 0
         for k in range(6):
             along += ones(voxels & _PLACES[k]) << k
-    sizes[i] += count
     sums[i, 0] += count * x + along
     sums[i, 1] += count * y
     _extend(boxes, i, 1, y, y + 1)
@@ -75,22 +75,28 @@ def _add_voxels(parts, i, voxels, x, y, z):  # type: ignore[no-untyped-def]
 @inlined
 def _clear(parts, i):  # type: ignore[no-untyped-def]
     sizes, sums, boxes, firsts = parts
-    axes = sums.shape[1]
+    axes = sums.shape[1]  # none where sizes are enough
     sizes[i], firsts[i] = 0, 2**31 - 1
     for axis in range(axes):
         sums[i, axis], boxes[i, axis], boxes[i, axes + axis] = 0, 2**31 - 1, 0
 
 
-@inlined
-def _name_run(names, run, next_part):  # type: ignore[no-untyped-def]
-    """Name a run by its part, which is the next one where the run is a root; those before it are named so already."""
-    names[run] = next_part if names[run] == run else names[names[run]]
-    return names[run]
+@kernel(f"void(int64, int64, {RUNS}, int64[::1], int64[::1])")
+def _name_runs(slab, slabs, runs, counts, first_part):  # type: ignore[no-untyped-def]
+    """Name a slab's runs by their trees, which are numbered by their first runs; what runs hang on is named already."""
+    names = runs[3]
+    next_part, first = first_part[slab], first_run(slab, slabs, runs)
+    for run in range(first, first + counts[slab]):
+        if names[run] == run:
+            names[run] = next_part
+            next_part += 1
+        else:
+            names[run] = names[names[run]]
 
 
 @kernel(f"void(int64, int64, {SHAPE}, {RUNS}, int64[::1], {_PARTS})")
-def _count(slab, slabs, shape, runs, first_part, parts):  # type: ignore[no-untyped-def]
-    """Number a slab's trees, name each run by its number, and add up what each consists of."""
+def _measure(slab, slabs, shape, runs, first_part, parts):  # type: ignore[no-untyped-def]
+    """Add up what a slab's trees consist of: size and first voxel alone where parts have no axes."""
     bits, starts, before, names = runs
     _, height, width, side, across = shape
     next_part = first_part[slab]
@@ -104,19 +110,21 @@ def _count(slab, slabs, shape, runs, first_part, parts):  # type: ignore[no-unty
                 low = left & (~left + _1)
                 piece = left & ~(left + low)  # the lowest run
                 left ^= piece
-                if starts[r, j] & low:
-                    run += 1
-                    if _name_run(names, run, next_part) == next_part:
-                        _clear(parts, next_part)
-                        next_part += 1
+                run += np.int64(starts[r, j] & low != _0)
                 i, x = np.int64(names[run]), 64 * j
-                _extend(parts[2], i, 0, x + lowest(piece), x + lowest(piece) + ones(piece))
+                if i == next_part:  # its first run
+                    _clear(parts, i)
+                    next_part += 1
+                if parts[1].shape[1]:
+                    _extend(parts[2], i, 0, x + lowest(piece), x + lowest(piece) + ones(piece))
                 for n in range(bits.shape[1]):
                     voxels = bits[r, n, j] & piece
                     y, z = r % across * side + n % 2, r // across * side + n // 2
                     if voxels != _0:
-                        _add_voxels(parts, i, voxels, x, y, z)
+                        parts[0][i] += ones(voxels)
                         parts[3][i] = min(parts[3][i], (z * height + y) * width + x + lowest(voxels))
+                        if parts[1].shape[1]:
+                            _add_voxels(parts, i, voxels, x, y, z)
 
 
 @inlined
@@ -140,23 +148,30 @@ def _add_part(parts, k, i):  # type: ignore[no-untyped-def]
         _extend(boxes, k, axis, boxes[i, axis], boxes[i, axes + axis])
 
 
-@kernel(f"int64(uint32[::1], {_PARTS}, int32[::1])")
-def _number(tree, parts, label):  # type: ignore[no-untyped-def]
-    """Number the trees that parts make up: each part's label, and how many there are.
-
-    What is known of the components is brought to the front.
-    """
+@kernel("int64(uint32[::1], int32[::1])")
+def _number(tree, label):  # type: ignore[no-untyped-def]
+    """Number the trees that parts make up: each part's label, and how many there are."""
     count = 0
     for i in range(tree.size):
         if tree[i] == i:
-            if count < i:
-                _copy_part(parts, count, i)
             count += 1
             label[i] = count
         else:
             label[i] = label[tree[i]]
-            _add_part(parts, label[i] - 1, i)
     return count
+
+
+@kernel(f"void(int32[::1], {_PARTS})")
+def _gather(label, parts):  # type: ignore[no-untyped-def]
+    """Bring what is known of the components, by label, to the front."""
+    count = 0
+    for i in range(label.size):
+        if label[i] > count:
+            if count < i:
+                _copy_part(parts, count, i)
+            count += 1
+        else:
+            _add_part(parts, label[i] - 1, i)
 
 
 @kernel("void(uint64[::1], int32[::1], int64[::1])")
@@ -229,30 +244,41 @@ _PARALLEL_VOXELS = 1_000_000
 
 
 class HostComponents:
-    """The components of a mask in host memory, found and counted, not yet painted.
+    """The components of a mask in host memory, found, not yet painted.
 
-    By component: ``sizes`` int64 [N] in voxels, ``boxes`` int32 [N, 2 axes] xyxy or xyzxyz, ends exclusive.
+    There are ``count``. By component, where ``measured``: ``sizes`` int64 [N] in voxels, ``boxes`` int32 [N, 2 axes]
+    xyxy or xyzxyz, ends exclusive.
     """
 
-    def __init__(self, mask: NDArray[np.uint8], reach: int, foreground: bool) -> None:
+    def __init__(self, mask: NDArray[np.uint8], reach: int, foreground: bool, *, measured: bool) -> None:
         self._slabs = lanes_for(mask.size, _PARALLEL_VOXELS)
         self._shape = shape_of(mask, reach)
         self._runs = room_for(self._shape)
-        trees = np.zeros(self._slabs, np.int64)
+        found = np.zeros(self._slabs, np.int64)
         if mask.size:
-            self._run(find_runs, mask.reshape(mask.size), foreground, self._shape, self._runs, trees)
+            self._run(find_runs, mask.reshape(mask.size), foreground, self._shape, self._runs, found)
+        trees = found.copy()
         self._run(join_runs, False, self._shape, self._runs, self._runs.names, trees)
         ends = np.cumsum(trees)
-        parts = _room_for(int(ends[-1]), mask.ndim)
-        self._run(_count, self._shape, self._runs, ends - trees, parts)
+        if mask.size:
+            self._run(_name_runs, self._runs, found, ends - trees)
+        # Without reach the runs come in raster order, and so do the components.
+        parts = self._measured(ends - trees, int(ends[-1]), mask.ndim if measured else 0) if measured or reach else None
         tree = np.arange(ends[-1], dtype=np.uint32)
         for slab in range(1, self._slabs):
             join_runs(slab, self._slabs, True, tuple(self._shape), tuple(self._runs), tree, trees)
         self._label = np.empty(tree.size, np.int32)
-        count = _number(tree, tuple(parts), self._label)
-        self.sizes, self._sums, self.boxes = parts.sizes[:count], parts.sums[:count], parts.boxes[:count]
-        if reach:  # without, the runs come in raster order, and so do the parts
-            self._order(parts.firsts[:count], mask.size)
+        self.count: int = _number(tree, self._label)
+        if parts is not None:
+            _gather(self._label, tuple(parts))
+            self.sizes, self._sums, self.boxes = (each[: self.count] for each in parts[:3])
+            if reach:
+                self._order(parts.firsts[: self.count], mask.size)
+
+    def _measured(self, first_part: NDArray[np.int64], count: int, axes: int) -> _Parts:
+        parts = _room_for(count, axes)
+        self._run(_measure, self._shape, self._runs, first_part, parts)
+        return parts
 
     def _order(self, firsts: NDArray[np.int32], voxels: int) -> None:
         ranks, order = np.empty(firsts.size, np.int64), np.empty(firsts.size, np.int64)

@@ -73,14 +73,15 @@ def _flatten_twin(parent, is_root):  # type: ignore[no-untyped-def]
 
 @cuda_kernel("void(int64[::1], int32[::1], int64[:,::1], int32[:,::1])")
 def _number_twin(roots, parent, sums, boxes):  # type: ignore[no-untyped-def]
-    """Give each root its label, as a number below -1, and each component an empty row of sums."""
+    """Give each root its label, as a number below -1, and each component an empty row of sums, if there are rows."""
     for k in range(cuda.grid(1), roots.size, cuda.gridsize(1)):
         parent[roots[k]] = -2 - k
-        for column in range(4):
-            sums[k, column] = 0
-        for column in range(3):
-            boxes[k, column] = np.int32(2**31 - 1)
-            boxes[k, column + 3] = 0
+        if k < sums.shape[0]:
+            for column in range(4):
+                sums[k, column] = 0
+            for column in range(3):
+                boxes[k, column] = np.int32(2**31 - 1)
+                boxes[k, column + 3] = 0
 
 
 @njit(nogil=True, cache=True)
@@ -109,10 +110,10 @@ def _label_twin(height, width, parent, sums, boxes, labels):  # type: ignore[no-
             present = -1 - p
             labels[r * width + x] = present
             if present != label:
-                if label > 0:
+                if 0 < label <= sums.shape[0]:
                     _add_run(sums, boxes, label - 1, run, x, y, z)
                 run, label = x, present
-        if label > 0:
+        if 0 < label <= sums.shape[0]:
             _add_run(sums, boxes, label - 1, run, min(begin + _STRIP, width), y, z)
 
 
@@ -125,7 +126,9 @@ def _mask_twin(labels, chosen, rest, out):  # type: ignore[no-untyped-def]
 class DeviceComponents:
     """The components of a mask in device memory; see `HostComponents`."""
 
-    def __init__(self, memory: DeviceMemory, mask: Any, reach: int, foreground: bool, labels: Any) -> None:
+    def __init__(
+        self, memory: DeviceMemory, mask: Any, reach: int, foreground: bool, labels: Any, *, measured: bool
+    ) -> None:
         self._memory = memory
         height, width = mask.shape[-2:]
         flat = mask.reshape(mask.size)
@@ -134,7 +137,8 @@ class DeviceComponents:
         memory.launch(_join_twin, flat.size, height, width, reach, parent)
         memory.launch(_flatten_twin, flat.size, parent, is_root)
         roots = marked_indices(memory, is_root)
-        self.sums, self.boxes = memory.empty((roots.size, 4), np.int64), memory.empty((roots.size, 6), np.int32)
+        self.count, rows = roots.size, roots.size if measured else 0
+        self.sums, self.boxes = memory.empty((rows, 4), np.int64), memory.empty((rows, 6), np.int32)
         memory.launch(_number_twin, roots.size, roots, parent, self.sums, self.boxes)
         self._labels = labels.reshape(flat.size)
         strips = flat.size // max(width, 1) * -(-width // _STRIP)

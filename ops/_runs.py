@@ -69,6 +69,13 @@ def slab_of(bundles, slabs, slab):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def first_run(slab, slabs, runs):  # type: ignore[no-untyped-def]
+    """Where the names of a slab's runs begin; there must be bundles."""
+    bundles = runs[1].shape[0]
+    return slab_of(bundles, slabs, slab)[0] * (runs[3].size // bundles) + 1
+
+
+@inlined
 def _pack_row(flat, begin, width, foreground, bits, r, n):  # type: ignore[no-untyped-def]
     whole = width // 64
     for j in range(whole):
@@ -162,7 +169,8 @@ def find_runs(slab, slabs, flat, foreground, shape, runs, counts):  # type: igno
     bits, starts, before, names = runs
     depth, height, width, side, across = shape
     begin, end = slab_of(bits.shape[0], slabs, slab)
-    first = run = begin * (names.size // bits.shape[0])
+    first = first_run(slab, slabs, runs)
+    run = first - 1
     for r in range(begin, end):
         for n in range(bits.shape[1]):
             y, z = r % across * side + n % 2, r // across * side + n // 2
@@ -172,9 +180,9 @@ def find_runs(slab, slabs, flat, foreground, shape, runs, counts):  # type: igno
                 for j in range(bits.shape[2]):
                     bits[r, n, j] = _0
         run = _start_runs(bits, starts, before, r, run)
-    for i in range(first + 1, run + 1):
+    for i in range(first, run + 1):
         names[i] = i
-    counts[slab] = run - first
+    counts[slab] = run + 1 - first
 
 
 @kernel(f"void(int64, int64, boolean, {SHAPE}, {RUNS}, uint32[::1], int64[::1])")

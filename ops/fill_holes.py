@@ -39,12 +39,13 @@ def fill_holes(mask: Any, connectivity: int | None = None) -> NDArray[np.uint8]:
     out: NDArray[np.uint8] = memory.output(None, np.uint8, tuple(array.shape))
     size = tuple(array.shape)[::-1]
     if memory.on_device:
-        found = DeviceComponents(memory, array, reach, False, memory.empty(tuple(array.shape), np.int32))
-        enclosed = memory.empty(found.boxes.shape[0], np.uint8)
+        labels = memory.empty(tuple(array.shape), np.int32)
+        found = DeviceComponents(memory, array, reach, False, labels, measured=True)
+        enclosed = memory.empty(found.count, np.uint8)
         memory.launch(_enclosed_twin, enclosed.size, found.boxes, len(size), (*size, 0)[:3], enclosed)
         found.mask(enclosed, 1, out)
     else:
-        components = HostComponents(array, reach, False)
+        components = HostComponents(array, reach, False, measured=True)
         boxes, axes = components.boxes, len(size)
         inside = (boxes[:, :axes] > 0) & (boxes[:, axes:] < size)
         components.mask(np.logical_and.reduce(inside, axis=1), 1, out)

@@ -48,8 +48,9 @@ def largest_component(mask: Any, connectivity: int) -> NDArray[np.uint8]:
     array, reach = component_mask(memory, mask, connectivity)
     out: NDArray[np.uint8] = memory.output(None, np.uint8, tuple(array.shape))
     if memory.on_device:
-        found = DeviceComponents(memory, array, reach, True, memory.empty(tuple(array.shape), np.int32))
-        count = found.sums.shape[0]
+        labels = memory.empty(tuple(array.shape), np.int32)
+        found = DeviceComponents(memory, array, reach, True, labels, measured=True)
+        count = found.count
         best, first = memory.full(1, np.int64, 0), memory.full(1, np.int64, count)
         chosen = memory.empty(count, np.uint8)
         memory.launch(_greatest_twin, count, found.sums, best)
@@ -57,8 +58,8 @@ def largest_component(mask: Any, connectivity: int) -> NDArray[np.uint8]:
         memory.launch(_choose_twin, count, first, chosen)
         found.mask(chosen, 0, out)
     else:
-        components = HostComponents(array, reach, True)
-        kept = np.zeros(len(components.sizes), np.bool_)
+        components = HostComponents(array, reach, True, measured=True)
+        kept = np.zeros(components.count, np.bool_)
         if kept.size:
             kept[np.argmax(components.sizes)] = True  # the first of equal ones
         components.mask(kept, 0, out)

@@ -18,10 +18,13 @@ inner = importlib.import_module("ops._components")
 
 
 def check(mask: np.ndarray, connectivity: int, found: ops.Components | None = None) -> ops.Components:
-    """Hold every field to SciPy's answer; its labels too are in the order of the first voxels."""
+    """Hold every field, and the labels alone, to SciPy's answer: it too labels in the order of the first voxels."""
     found = ops.connected_components(mask, connectivity) if found is None else found
     labels, count = ndimage.label(mask, structure(mask.ndim, connectivity))
     np.testing.assert_array_equal(found.labels, labels)
+    alone, number = ops.label_components(mask, connectivity)
+    np.testing.assert_array_equal(alone, labels)
+    assert (alone.dtype, number) == (np.int32, count)
     slices = ndimage.find_objects(labels) if count else []
     boxes = [[part.start for part in box[::-1]] + [part.stop for part in box[::-1]] for box in slices]
     np.testing.assert_array_equal(found.boxes, np.array(boxes).reshape(count, 2 * mask.ndim))
@@ -97,6 +100,8 @@ def test_writes_into_out() -> None:
     found = ops.connected_components(mask, 26, out=out)
     assert found.labels is out
     check(mask, 26, found)
+    assert ops.label_components(mask, 6, out=out)[0] is out
+    np.testing.assert_array_equal(out, ops.connected_components(mask, 6).labels)
 
 
 LARGE = noise((11, 40, 67), 0.45)
@@ -139,14 +144,16 @@ def test_eight_threads_at_once() -> None:
     ],
 )  # fmt: skip
 def test_refuses(mask: Any, connectivity: int, error: type[Exception], message: str) -> None:
-    with pytest.raises(error) as caught:
-        ops.connected_components(mask, connectivity)
-    assert message in str(caught.value)
+    for label in (ops.connected_components, ops.label_components):
+        with pytest.raises(error) as caught:
+            label(mask, connectivity)
+        assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
     "out", [np.zeros((2, 3), np.int64), np.zeros((3, 2), np.int32), np.zeros((2, 6), np.int32)[:, ::2]]
 )
 def test_refuses_an_output_that_does_not_fit(out: Any) -> None:
-    with pytest.raises(ValueError, match="out: expected a writable C-contiguous int32 array of shape"):
-        ops.connected_components(np.ones((2, 3), np.uint8), 4, out=out)
+    for label in (ops.connected_components, ops.label_components):
+        with pytest.raises(ValueError, match="out: expected a writable C-contiguous int32 array of shape"):
+            label(np.ones((2, 3), np.uint8), 4, out=out)

@@ -92,6 +92,7 @@ CALLS = {
     "fill_holes": lambda: ops.fill_holes(voxels),
     "fuse": lambda: fused(x, 2.0),
     "generalized_box_iou": lambda: ops.generalized_box_iou(boxes, boxes),
+    "label_components": lambda: ops.label_components(voxels, 6),
     "largest_component": lambda: ops.largest_component(voxels, 6),
     "letterbox": lambda: [ops.letterbox(picture, (416, 320), exact=exact)[0] for exact in (False, True)],
     "letterbox_batch": lambda: ops.letterbox_batch([small, picture], (416, 320), dtype=np.float16)[0],

@@ -16,6 +16,7 @@ def test_masks(twin: Any, name: str) -> None:
     mask = masks()[name]
     for connectivity in (4, 8) if mask.ndim == 2 else (6, 26):
         twin.check(ops.connected_components, mask, connectivity, moves=8)
+        twin.check(ops.label_components, mask, connectivity, moves=8)
 
 
 def test_out_and_refusals(twin: Any) -> None:
