@@ -232,7 +232,7 @@ class Elsewhere:
 class Options(NamedTuple):
     rounds: int
     seconds: float
-    only: str
+    only: list[str]
     peers: Path | None
     pictures: int
     depth: int
@@ -245,7 +245,10 @@ Sections = Mapping[str, Callable[[Options], Iterator[Case]]]
 
 def options(sections: Sections) -> Options:
     parser = argparse.ArgumentParser(description="Operators beside their peers.")
-    parser.add_argument("--only", default="", help=f"one section ({', '.join(sections)}), or a word of a work's name")
+    parser.add_argument(
+        "--only", nargs="+", default=list(sections), metavar="SECTION[:WORD]",
+        help=f"sections ({', '.join(sections)}), or of one the works that have the word in their names",
+    )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=60, help="turns that each way has at most (%(default)s)")
     parser.add_argument("--seconds", type=float, default=2.5, help="that the turns of each way may take (%(default)s)")
     parser.add_argument("--peers", type=Path, help="another Python, that has the peers which this one has not")
@@ -253,7 +256,11 @@ def options(sections: Sections) -> Options:
     parser.add_argument("--depth", type=int, default=300, help="slices of the volumes (%(default)s)")
     parser.add_argument("--side", type=int, default=512, help="of a slice (%(default)s)")
     parser.add_argument("--json", type=Path, help="write the rows here, too")
-    return Options(**vars(parser.parse_args()))
+    given = Options(**vars(parser.parse_args()))
+    for name in given.only:
+        if name.partition(":")[0] not in sections:
+            parser.error(f"--only {name}: expected a section ({', '.join(sections)}), or SECTION:WORD")
+    return given
 
 
 def add_packages_of(python: Path) -> None:
@@ -294,12 +301,24 @@ def tell(row: Row, first: bool) -> None:
 
 
 def rows_of(sections: Sections, given: Options) -> Iterator[Row]:
-    """Measure the section that ``only`` names, or the works that have it in their names."""
+    """Measure what ``only`` names."""
     for section, cases in sections.items():
-        if given.only in (section, "") or given.only not in sections:
+        words = [word for name, _, word in (each.partition(":") for each in given.only) if name == section]
+        if words:
             for case in cases(given):
-                if given.only in (section, "") or given.only in case.work:
+                if any(word in case.work for word in words):
                     yield from measure(section, case, given.rounds, given.seconds)
+
+
+def table(rows: list[Row]) -> list[str]:
+    """What was promised, one line each, and whether it is met; without its peer a bar is not measured."""
+    lines = ["| work | peer | at least | measured | |", "|---|---|---|---|---|"]
+    for row in rows:
+        if row.bar is not None:
+            found = "" if row.ratio is None else f"{row.ratio:.2f}x"
+            verdict = f"not measured: {row.note}" if row.met is None else "met" if row.met else "MISSED"
+            lines.append(f"| {row.work} | {row.peer} | {row.bar:.3g}x | {found} | {verdict} |")
+    return lines
 
 
 def main(sections: Sections) -> None:
@@ -317,7 +336,8 @@ def main(sections: Sections) -> None:
         tell(row, not rows or rows[-1].work != row.work)
         rows.append(row)
     met = [row.met for row in rows if row.bar is not None]
-    print(f"\n{met.count(True)} bars met, {met.count(False)} missed, {met.count(None)} without their peer; "
+    print("\nHow many times as long as ours the peer takes", "", *table(rows), "", sep="\n")
+    print(f"{met.count(True)} bars met, {met.count(False)} missed, {met.count(None)} not measured; "
           f"{time.perf_counter() - started:.0f} s")  # fmt: skip
     if given.json:
         written = {"about": about, "rows": [row._asdict() for row in rows]}

@@ -1,6 +1,6 @@
 """Suppression, a detection head's numbers and run lengths beside OpenCV, torch, torchvision and pycocotools.
 
-    python -m benchmarks.ops --only nms|detections|rle [--peers PYTHON]
+    python -m benchmarks.ops --only nms detections rle [--peers PYTHON]
 
 torchvision runs in the process of ``--peers``, as its compiled operators fit one build of torch only.
 """

@@ -1,6 +1,6 @@
 """COCO's evaluation by `ops` beside pycocotools, faster-coco-eval, hotcoco and ultrafast-pycocotools.
 
-    python -m benchmarks.ops --only coco|stream|bootstrap [--pictures 5000] [--peers PYTHON]
+    python -m benchmarks.ops --only coco stream bootstrap [--pictures 5000] [--peers PYTHON]
 
 Same detections, arrays checked equal. Ours is timed from plain arrays; the peers' clocks start when their data sets are
 indexed already (``evaluate()`` and ``accumulate()``), but for the row that says "from arrays". Licences: BSD-2-Clause

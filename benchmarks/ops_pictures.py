@@ -1,6 +1,6 @@
 """The operators on pictures beside what people write with OpenCV, NumPy and torch.
 
-python -m benchmarks.ops --only letterbox|crops|masks|regions|own [--peers PYTHON]
+python -m benchmarks.ops --only letterbox crops masks regions own [--peers PYTHON]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The operators on volumes and on the outlines of masks beside the peers that people use for them.
 
-    python -m benchmarks.ops --only outlines|volumes|labelling|noise [--depth 300] [--side 512] [--peers PYTHON]
+    python -m benchmarks.ops --only outlines volumes labelling noise [--depth 300] [--side 512] [--peers PYTHON]
 
 Each call allocates its own result. The floor moves each input once in and each result once out. Licences: LGPL-3.0
 (connected-components-3d, a peer here and no dependency), BSD-3-Clause (SciPy, torch), BSD-2-Clause (pycocotools),
@@ -10,7 +10,7 @@ Apache-2.0 (OpenCV).
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ import ops
 from benchmarks.beside import Case, Options, main
 
 COMMON = (1.5, 1.5, 1.5)
+LABELLING_BARS = {"cc3d": 1.1, "scipy": 2.5}
 
 
 def spacing_of(shape: tuple[int, ...]) -> tuple[float, float, float]:
@@ -69,19 +70,23 @@ def noise(shape: tuple[int, ...]) -> Iterator[tuple[str, np.ndarray]]:
         yield f"noise {density}", np.random.default_rng(2).random(shape, np.float32) < density
 
 
-def renumbered(labels: np.ndarray) -> np.ndarray:
-    """Labels in the order of their first voxels."""
-    flat = labels.reshape(-1)
-    present, first = np.unique(flat, return_index=True)
-    first, present = first[present > 0], present[present > 0]
-    number = np.zeros(int(flat.max(initial=0)) + 1, np.int32)
-    number[present[np.argsort(first)]] = np.arange(1, present.size + 1)
-    return number[labels]
+def same_labels(ours: np.ndarray, theirs: np.ndarray) -> str:
+    """Whether they are the same parts; peers may number them in another order."""
+    number = np.zeros(int(theirs.max(initial=0)) + 1, np.int32)
+    number[theirs.reshape(-1)] = ours.reshape(-1)
+    one_to_one = np.array_equal(np.sort(number), np.arange(int(ours.max(initial=0)) + 1))
+    return "equal" if one_to_one and np.array_equal(number[theirs], ours) else "DIFFERENT LABELS"
 
 
-def same_labels(ours: ops.Components, theirs: np.ndarray) -> str:
-    equal = np.array_equal(ours.labels, theirs) or np.array_equal(ours.labels, renumbered(theirs))
-    return "equal" if equal else "DIFFERENT LABELS"
+def same_components(ours: ops.Components, theirs: tuple[np.ndarray, ...]) -> str:
+    """The peer gives labels, sizes, boxes and centroids (z, y, x) of the foreground's parts, in its own order."""
+    labels, sizes, boxes, centroids = theirs
+    parts, foreground = np.zeros(len(sizes), np.int64), labels > 0
+    parts[labels[foreground] - 1] = ours.labels[foreground] - 1
+    same = np.array_equal(ours.sizes[parts], sizes) and np.array_equal(ours.boxes[parts], boxes)
+    if not same or same_labels(ours.labels, labels) != "equal":
+        return "DIFFERENT PARTS"
+    return f"equal, centroids within {np.abs(ours.centroids[parts] - centroids[:, ::-1]).max(initial=0):.1g}"
 
 
 def same(ours: Any, theirs: Any) -> str:
@@ -91,31 +96,56 @@ def same(ours: Any, theirs: Any) -> str:
     return "equal" if far == 0 else f"within {far:.2g}"
 
 
-def labelling(masks: Iterator[tuple[str, np.ndarray]]) -> Iterator[Case]:
+def by_cc3d(mask: np.ndarray, connectivity: int) -> Any:
+    return module("cc3d").connected_components(mask, connectivity=connectivity, binary_image=True)
+
+
+def by_scipy(mask: np.ndarray, connectivity: int) -> Any:
+    return ndimage().label(mask, np.ones((3, 3, 3)) if connectivity == 26 else None)[0]
+
+
+def measured_by_cc3d(mask: np.ndarray, connectivity: int) -> Any:
+    labels = by_cc3d(mask, connectivity)
+    found = module("cc3d").statistics(labels, no_slice_conversion=True)
+    boxes = found["bounding_boxes"][1:].reshape(-1, 3, 2)[:, ::-1]  # z, y, x; first and last voxel
+    boxes = np.concatenate([boxes[..., 0], boxes[..., 1] + 1], axis=1)
+    return labels, found["voxel_counts"][1:], boxes, found["centroids"][1:]
+
+
+def measured_by_scipy(mask: np.ndarray, connectivity: int) -> Any:
+    labels = by_scipy(mask, connectivity)
+    sizes = np.bincount(labels.reshape(-1))[1:]
+    boxes = [[part.start for part in box[::-1]] + [part.stop for part in box[::-1]]
+             for box in ndimage().find_objects(labels)]  # fmt: skip
+    centroids = ndimage().center_of_mass(mask, labels, np.arange(1, len(sizes) + 1))
+    return labels, sizes, np.array(boxes), np.array(centroids)
+
+
+Way = Callable[[np.ndarray, int], Any]
+
+
+def labelling(masks: Iterator[tuple[str, np.ndarray]], measured: Mapping[str, Way]) -> Iterator[Case]:
+    """Labels alone beside labels alone, then with sizes, boxes and centroids beside the peers' ways to these."""
     for name, mask in masks:
         for connectivity in (6, 26):
-            joined = np.ones((3, 3, 3)) if connectivity == 26 else None
 
-            def by_cc3d(mask: np.ndarray = mask, connectivity: int = connectivity) -> Any:
-                return module("cc3d").connected_components(mask, connectivity=connectivity, binary_image=True)
+            def given(way: Way, mask: np.ndarray = mask, connectivity: int = connectivity) -> Callable[[], Any]:
+                return lambda: way(mask, connectivity)
 
-            def with_statistics(label: Callable[[], Any] = by_cc3d) -> Any:
-                labels = label()
-                module("cc3d").statistics(labels)
-                return labels
-
-            peers = {
-                "cc3d": by_cc3d,
-                "cc3d with statistics": with_statistics,
-                "scipy": lambda mask=mask, joined=joined: ndimage().label(mask, joined)[0],
-            }
             yield Case(
                 f"labels, {name}, {connectivity}-connected",
-                lambda mask=mask, connectivity=connectivity: ops.connected_components(mask, connectivity),
-                peers,
+                given(lambda mask, connectivity: ops.label_components(mask, connectivity)[0]),
+                {"cc3d": given(by_cc3d), "scipy": given(by_scipy)},
                 same_labels,
-                {"cc3d": 1.1, "scipy": 2.5},
+                LABELLING_BARS,
                 moved=5 * mask.size,
+            )
+            yield Case(
+                f"labels and measures, {name}, {connectivity}-connected",
+                given(ops.connected_components),
+                {peer: given(way) for peer, way in measured.items()},
+                same_components,
+                LABELLING_BARS,
             )
 
 
@@ -282,8 +312,11 @@ def shape_of(given: Options) -> tuple[int, int, int]:
 SECTIONS = {
     "outlines": outlines,
     "volumes": lambda given: volumes(shape_of(given)),
-    "labelling": lambda given: labelling(solid(shape_of(given))),
-    "noise": lambda given: labelling(noise(shape_of(given))),
+    "labelling": lambda given: labelling(
+        solid(shape_of(given)), {"cc3d": measured_by_cc3d, "scipy": measured_by_scipy}
+    ),
+    # SciPy lists millions of parts as slices of Python: a minute and a half.
+    "noise": lambda given: labelling(noise(shape_of(given)), {"cc3d": measured_by_cc3d}),
 }
 
 
