@@ -271,9 +271,10 @@ class HostComponents:
         self.count: int = _number(tree, self._label)
         if parts is not None:
             _gather(self._label, tuple(parts))
-            self.sizes, self._sums, self.boxes = (each[: self.count] for each in parts[:3])
+            count = self.count
+            self.sizes, self._sums, self.boxes = parts.sizes[:count], parts.sums[:count], parts.boxes[:count]
             if reach:
-                self._order(parts.firsts[: self.count], mask.size)
+                self._order(parts.firsts[:count], mask.size)
 
     def _measured(self, first_part: NDArray[np.int64], count: int, axes: int) -> _Parts:
         parts = _room_for(count, axes)
