@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BASE := .venv-base
 PTX := .venv-ptx
+RAY := .venv-ray
 BIN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export NO_ALBUMENTATIONS_UPDATE := 1
@@ -39,6 +40,13 @@ $(PTX)/.done: constraints.txt constraints-ptx.txt | $(VENV)/.done
 		'numba-cuda[cu13]' numba numpy pytest pytest-timeout
 	touch $@
 
+# The built wheel with its Ray extra, for the system tests: they start replicas with the commands of the documentation.
+$(RAY)/.done: $(BASE)/.done
+	test -x $(RAY)/bin/python || $(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/python -m pip install --quiet --constraint constraints.txt "$$(ls dist/*.whl)[ray]"
+	$(RAY)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/*.whl
+	touch $@
+
 demo: env  ## the main job, offline: predict, train, evaluate, export, serve
 	$(BIN)/toolkit demo --out runs/demo
 
@@ -70,7 +78,7 @@ twins: env $(PTX)/.done  ## the CUDA twins without a GPU: in numba's simulator, 
 test-gpu:  ## the same tests on a GPU; needs numba-cuda
 	TOOLKIT_GPU=1 $(BIN)/python -m pytest tests/ops/cuda --confcutdir=tests/ops/cuda
 
-test-system: env $(BASE)/.done  ## needs the packages of system-packages.txt
+test-system: env $(BASE)/.done $(RAY)/.done  ## needs the packages of system-packages.txt
 	$(BIN)/python -m pytest tests/system
 
 format: env
@@ -86,4 +94,4 @@ wheel: env
 	$(BIN)/python -m build --wheel --no-isolation
 
 clean:
-	rm -rf $(VENV) $(BASE) $(PTX) dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(BASE) $(PTX) $(RAY) dist build .pytest_cache .mypy_cache .ruff_cache

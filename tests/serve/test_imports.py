@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "serve").rglob("*.py"))
 ALLOWED = {
-    "fastapi", "numpy", "onnxruntime", "opentelemetry", "prometheus_client", "pydantic", "python_multipart", "serve",
-    "starlette", "toolkit", "uvicorn",
+    "fastapi", "numpy", "onnxruntime", "opentelemetry", "prometheus_client", "pydantic", "python_multipart", "ray",
+    "serve", "starlette", "toolkit", "uvicorn",
 }  # fmt: skip
 TRAINING = ("toolkit.training", "toolkit.evaluation", "toolkit.exporting", "toolkit.data", "toolkit.config")
 
