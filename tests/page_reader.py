@@ -13,10 +13,10 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 
 
-def open_page(browser: WebDriver, address: str) -> None:
+def open_page(browser: WebDriver, address: str, name: str = "tiny") -> None:
     browser.get(address)
     wait_for(lambda: browser.find_element(By.ID, "health").text == "ready")
-    wait_for(lambda: browser.find_element(By.ID, "title").text == "tiny")
+    wait_for(lambda: browser.find_element(By.ID, "title").text == name)
 
 
 def give(browser: WebDriver, path: Path) -> None:

@@ -25,7 +25,7 @@ function element(tag, properties = {}, ...children) {
 // --- what is served ---
 async function showService() {
   try {
-    const meta = await (await fetch("metadata")).json(), labels = view.classes(meta.labels);
+    const meta = await (await fetch(METADATA)).json(), labels = view.classes(meta.labels);
     document.title = `${meta.name} · ${meta.task} service`;
     $("title").textContent = meta.name;
     $("about").textContent = `version ${meta.version} · ${view.verb} ${labels.length < 8 ? labels.join(", ") : labels.length + " classes"} · input ${meta.input_size[1]}×${meta.input_size[0]} · ${meta.device}`;
@@ -33,12 +33,26 @@ async function showService() {
     $("licence").textContent = words.filter(Boolean).join(" ");
     view.controls(meta);
     $("controls").hidden = !$("controls").childElementCount;
+    for (const link of $("links").children) link.href = ROOT + link.getAttribute("href");
+    $("metadata").href = METADATA;
+    await showModels(meta.name);
   } catch { $("about").textContent = "the service does not answer"; }
+}
+// One service may have several models, each with a page of its own.
+async function showModels(name) {
+  const names = (await (await fetch(`${ROOT}models`)).json()).filter((each) => each.current).map((each) => each.name);
+  if (names.length < 2) return;
+  $("models").hidden = false;
+  $("models").replaceChildren(...names.map((each) => {
+    const link = element("a", { href: `${ROOT}models/${encodeURIComponent(each)}/page`, textContent: each });
+    if (each === name) link.setAttribute("aria-current", "page");
+    return link;
+  }));
 }
 async function showHealth() {
   const pill = $("health");
   try {
-    const answer = await fetch("health/ready");
+    const answer = await fetch(`${ROOT}health/ready`);
     const body = await answer.json();
     setPill(pill, answer.ok ? "ready" : "not", answer.ok ? "ready" : body.error);
   } catch { setPill(pill, "not", "no connection"); }

@@ -26,7 +26,6 @@ _PAGE_HEADERS = {
 def add(app: FastAPI, service: Service) -> None:
     """Add ``/metadata`` and the page at ``/``."""
     task = TASKS[service.model.spec.task]
-    page = HTMLResponse(page_for(service.model.spec.task, keyed=bool(service.settings.keys)), headers=_PAGE_HEADERS)
 
     @app.get("/metadata", response_model=task.metadata, summary="What is served", tags=["descriptions"])
     async def describe() -> Response:
@@ -34,7 +33,13 @@ def add(app: FastAPI, service: Service) -> None:
 
     @app.get("/", response_class=HTMLResponse, summary="A page to drop a picture on", tags=["descriptions"])
     async def show_page() -> Response:
-        return page
+        return page_answer(service, service.model)
+
+
+def page_answer(service: Service, model: Model, **addresses: str) -> Response:
+    """The page of a model; ``addresses`` as in `page_for`."""
+    page = page_for(model.spec.task, keyed=bool(service.settings.keys), **addresses)
+    return HTMLResponse(page, headers=_PAGE_HEADERS)
 
 
 def metadata_answer(model: Model) -> Response:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
 from serve.answers import ANY_METADATA, PREDICT_BODY, ModelLine, any_task_responses, errors
 from serve.options import query_of
-from serve.routes.descriptions import metadata_answer
+from serve.routes.descriptions import metadata_answer, page_answer
 from serve.routes.predict import predict_on
 from serve.service import Service
 
@@ -22,6 +23,17 @@ def add(app: FastAPI, service: Service) -> None:
     @app.get("/models", response_model=list[ModelLine], summary="All models that are served", tags=_TAGS)
     async def models() -> Response:
         return JSONResponse(service.listing())
+
+    @app.get(
+        "/models/{name}/page",
+        response_model=None,
+        responses={200: {"content": {"text/html": {}}}, **errors(404)},
+        summary="A page to drop a picture on, of one model",
+        tags=_TAGS,
+    )
+    async def page(name: str) -> Response:
+        model = service.find(name).model
+        return page_answer(service, model, root="../../", metadata=f"../{quote(name, safe='')}")
 
     _add_model(app, service, "/models/{name}", ("name",))
     _add_model(app, service, "/models/{name}/versions/{version}", ("name", "version"))

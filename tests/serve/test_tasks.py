@@ -278,7 +278,7 @@ def test_the_page_is_the_tasks_own_and_loads_nothing_from_elsewhere(
     addresses = re.findall(r"""(?:src|href|action)=["']([^"']*)""", page) + re.findall(r"url\(([^)]*)", page)
     assert [each for each in addresses if not each.startswith("data:")] == ["openapi.json", "metadata", "health/ready"]
     assert not re.search(r"@import|import\(|https?://(?!www\.w3\.org/2000/svg)", page)
-    assert f"const PALETTE = {json.dumps(PALETTE)}," in page  # the colours of drawn pictures
+    assert f"const PALETTE = {json.dumps(PALETTE)};" in page  # the colours of drawn pictures
     titles = {"detection": "Detections", "classification": "Classes", "segmentation": "Areas"}
     assert re.findall(r'title: "(\w+)",\n  columns', page) == [titles[task]]
 

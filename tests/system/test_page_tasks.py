@@ -11,11 +11,13 @@ from page_reader import ask, assert_close, assert_nothing_went_wrong_or_elsewher
 from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
-from tiny_bundle import expected_probabilities, make_tiny_classifier
+from tiny_bundle import MAKERS, expected_probabilities, make_tiny_classifier
 
 from serve import create_app
 from toolkit.bundle_spec import ClassifierNetwork
 from toolkit.inference import load
+
+MODELS = (By.CSS_SELECTOR, "#models a")
 
 
 def test_a_class_with_its_probabilities_and_its_evidence(
@@ -52,6 +54,28 @@ def test_a_class_with_its_probabilities_and_its_evidence(
     box.click()
     wait_for(lambda: (shown(browser) == plain).all())
     assert_nothing_went_wrong_or_elsewhere(browser, address)
+
+
+def test_each_of_several_models_has_its_page(browser: WebDriver, flag: Path, tmp_path: Path) -> None:
+    folders = [
+        MAKERS["segmentation"](tmp_path / "s", name="areas"),
+        make_tiny_classifier(tmp_path / "c", name="colours"),
+    ]
+    with live(create_app([load(each, "cpu", threads=1) for each in folders])) as client:
+        address = str(client.base_url)
+        open_page(browser, address, "areas")
+        links = [(each.text, each.get_attribute("aria-current")) for each in browser.find_elements(*MODELS)]
+        assert links == [("areas", "page"), ("colours", None)]
+        browser.find_element(By.LINK_TEXT, "colours").click()
+        wait_for(lambda: browser.title == "colours · classification service" and text(browser, "health") == "ready")
+        give(browser, flag)
+        wait_for(lambda: len(rows(browser)) == 3)
+        browser.find_element(By.ID, "tab-curl").click()
+        assert f"'{address}/models/colours/predict'" in text(browser, "panel")
+        links = [each.get_attribute("href") for each in browser.find_elements(By.CSS_SELECTOR, "#links a")]
+        assert [client.get(link).status_code for link in links] == [200, 200, 200]
+        assert client.get(links[1]).json()["name"] == "colours"
+        assert_nothing_went_wrong_or_elsewhere(browser, address)
 
 
 def test_a_classifier_without_its_map_offers_no_evidence(browser: WebDriver, flag: Path, tmp_path: Path) -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from toolkit.plotting import new_figure
 
+# Logged beside the parts of the loss, and of another size: on one axis they would hide the loss.
+_COUNTS = ("positives",)
+
 
 def plot_results(table: Path, path: Path, parts: Sequence[str], numbers: Sequence[str]) -> None:
     """Draw loss, validation numbers and learning rate over the epochs of a ``results.csv``."""
@@ -20,7 +23,8 @@ def plot_results(table: Path, path: Path, parts: Sequence[str], numbers: Sequenc
 
     figure, axes = new_figure(1, 3, (13, 4))
     for name in ("loss", *parts):
-        axes[0, 0].plot(*series(f"train/{name}"), label=name.replace("_", " "))
+        if name not in _COUNTS:
+            axes[0, 0].plot(*series(f"train/{name}"), label=name.replace("_", " "))
     for name in numbers:
         axes[0, 1].plot(*series(f"val/{name}"), marker="o", label=name.replace("_", " "))
     axes[0, 2].plot(*series("learning_rate"))

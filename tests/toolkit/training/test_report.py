@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from toolkit import plotting
 from toolkit.config import parse_config
 from toolkit.data import BoxSample, LabelSample, MaskSample, Table
 from toolkit.preprocess import Preprocessing
+from toolkit.training import plots
 from toolkit.training.plots import plot_results
 from toolkit.training.report import as_picture, draw_data
 from toolkit.training.run_folder import Run
@@ -89,6 +91,21 @@ def test_what_will_be_trained_on_is_drawn(task: str, tmp_path: Path) -> None:
     sheets = sorted(tmp_path.glob("augmented_*.jpg"))
     assert [Image.open(sheet).size for sheet in sheets] == [(4 * 64, 2 * 32)] * 2
     assert np.asarray(Image.open(tmp_path / "labels.png").convert("RGB")).std() > 5
+
+
+def test_counts_do_not_hide_the_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+
+    def new_figure(*size: Any) -> Any:
+        figure, axes = plotting.new_figure(*size)
+        drawn.append(axes[0, 0])
+        return figure, axes
+
+    monkeypatch.setattr(plots, "new_figure", new_figure)
+    table = tmp_path / "results.csv"
+    table.write_text("epoch,learning_rate,train/loss,train/box,train/positives,val/AP\n1,0.1,8,5,900,0.5\n")
+    plot_results(table, tmp_path / "results.png", ["box", "positives"], ["AP"])
+    assert [line.get_label() for line in drawn[0].lines] == ["loss", "box"]
 
 
 def test_results_of_a_run_without_validations_are_drawn(tmp_path: Path) -> None:
