@@ -142,6 +142,11 @@ class AugmentCommon(Block):
         description="How much oftener pictures with rare classes are drawn: exponent of the inverse class frequency, "
         "0 is off, 0.5 the square root.",
     )
+    balance_sources: Annotated[float, Field(ge=0, le=2)] = Field(
+        default=0.0,
+        description="How much oftener pictures of small sources are drawn: exponent of the inverse number of pictures "
+        "that a source has, 0 is off, 1 draws every source equally often.",
+    )
     albumentations: tuple[Transform, ...] = Field(
         default=(), description="Transforms of the albumentations library in their order, each as Name: {options}."
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import multiprocessing
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from ops import Placement
+from toolkit.config.schema import AugmentCommon
 from toolkit.data.table import Table
 from toolkit.training.dataset import Examples, TrainingSet, ValidationSet
 from toolkit.training.workers import Desks, WorkerDied, death, start_fork_server
@@ -175,10 +177,8 @@ class Collate:
         return Batch(torch.from_numpy(pixels), self.stack(targets), indices)
 
 
-def rarity_weights(table: Table[Any], exponent: float) -> NDArray[np.float64] | None:
-    """Weight of each picture: (most frequent class / its rarest class) ** exponent; ``None`` when that is off."""
-    if exponent == 0:
-        return None
+def rarity_weights(table: Table[Any], exponent: float) -> NDArray[np.float64]:
+    """Weight of each picture: (most frequent class / its rarest class) ** exponent."""
     classes = len(table.class_names)
     counts = np.array([sample.class_counts(classes) for sample in table.samples])
     totals = counts.sum(0)
@@ -188,10 +188,27 @@ def rarity_weights(table: Table[Any], exponent: float) -> NDArray[np.float64] | 
     return weights
 
 
+def source_weights(table: Table[Any], exponent: float) -> NDArray[np.float64]:
+    """Weight of each picture: (pictures of the largest source / pictures of its source) ** exponent."""
+    counts = Counter(sample.source for sample in table.samples)
+    most = max(counts.values())
+    return np.array([(most / counts[sample.source]) ** exponent for sample in table.samples])
+
+
+def drawing_weights(table: Table[Any], augment: AugmentCommon) -> NDArray[np.float64] | None:
+    """How much oftener each picture is drawn than others, as the config says; ``None`` where all are alike."""
+    weights = np.ones(len(table.samples))
+    if augment.oversample_rare:
+        weights *= rarity_weights(table, augment.oversample_rare)
+    if augment.balance_sources:
+        weights *= source_weights(table, augment.balance_sources)
+    return weights if augment.oversample_rare or augment.balance_sources else None
+
+
 def training_loader(training_set: TrainingSet[Any], *, rank: int = 0, ranks: int = 1) -> TrainingLoader:
     """The loader of the training split, shuffled; process ``rank`` of ``ranks`` gets its share of every batch."""
     config = training_set.config
-    weights = rarity_weights(training_set.table, config.augment.oversample_rare)
+    weights = drawing_weights(training_set.table, config.augment)
     batches = EpochBatches(len(training_set), config.train.batch_size, config.seed, weights, rank=rank, ranks=ranks)
     return TrainingLoader(training_set, batches, config.data.workers)
 

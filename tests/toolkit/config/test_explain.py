@@ -220,7 +220,7 @@ def test_a_block_lists_its_keys_and_which_choices_have_them() -> None:
         "  with task: segmentation": ["class_weights", "kind", "dice_weight"],
     }
     assert sections(lines("augment", CLASSIFICATION)) == {
-        "": ["oversample_rare", "albumentations", "mixup", "cutmix"],
+        "": ["oversample_rare", "balance_sources", "albumentations", "mixup", "cutmix"],
     }
 
 

@@ -274,7 +274,11 @@ WRONG = [
     ("classification", "augment.mixup.alpah=1", "augment.mixup.alpah=1: unknown key; did you mean 'alpha'?"),
     ("segmentation", "los.kind=ce", "los.kind=ce: los: unknown key; did you mean 'loss'?"),
     ("segmentation", "loss.dice_weigth=1", "loss.dice_weigth=1: unknown key; did you mean 'dice_weight'?"),
-    ("segmentation", "augment.mosiac={}", "unknown key; the keys here are oversample_rare, albumentations, "),
+    (
+        "segmentation",
+        "augment.mosiac={}",
+        "unknown key; the keys here are oversample_rare, balance_sources, albumentations, ",
+    ),
     ("classification", "smoothing=0", "smoothing=0: unknown key; did you mean 'loss.smoothing'?"),
     ("detection", "train.smoothing=0", "train.smoothing=0: unknown key; the keys here are epochs, batch_size, "),
     ("classification", "preprocess.smoothing=0", "unknown key; did you mean 'loss.smoothing'?"),

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from toolkit.config import parse_config
+from toolkit.config.schema import DetectionAugment
 from toolkit.data import LabelSample, MaskSample, Table, load_table
 from toolkit.training.dataset import TrainingSet, ValidationSet
-from toolkit.training.loader import EpochBatches, rarity_weights, training_loader, validation_loader
+from toolkit.training.loader import EpochBatches, drawing_weights, rarity_weights, training_loader, validation_loader
 from toolkit.training.network import preprocessing_of
 from toolkit.training.task import training_task
 
@@ -211,7 +212,7 @@ def common(index: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("table", "exponent", "expected"),
     [
-        (labelled(0, 0, 0, 1), 0.0, None),
+        (labelled(0, 0, 0, 1), 0.0, [1, 1, 1, 1]),
         (labelled(0, 0, 0, 1), 1.0, [1, 1, 1, 3]),
         (labelled(0, 0, 0, 0, 1), 0.5, [1, 1, 1, 1, 2]),
         (labelled(1, 1, 1), 2.0, [1, 1, 1]),  # a class without pictures weighs nothing
@@ -220,8 +221,27 @@ def common(index: int) -> dict[str, Any]:
         (masked([0, 0], [60, 40]), 1.0, [1, 1.5]),  # nothing labelled: as the most frequent class
     ],
 )
-def test_rarity_weights(table: Table[Any], exponent: float, expected: list[float] | None) -> None:
-    weights = rarity_weights(table, exponent)
+def test_rarity_weights(table: Table[Any], exponent: float, expected: list[float]) -> None:
+    np.testing.assert_allclose(rarity_weights(table, exponent), expected)
+
+
+@pytest.mark.parametrize(
+    ("rare", "sources", "expected"),
+    [
+        (0, 0, None),
+        (0, 1, [1, 1, 1, 1, 4]),  # four pictures of one source, one of another
+        (0, 0.5, [1, 1, 1, 1, 2]),
+        (1, 0, [1, 1, 1, 4, 1]),
+        (1, 0.5, [1, 1, 1, 4, 2]),
+    ],
+)
+def test_pictures_of_rare_classes_and_of_small_sources_are_drawn_oftener(
+    rare: float, sources: float, expected: list[float] | None
+) -> None:
+    table = labelled(0, 0, 0, 1, 0)
+    samples = (*table.samples[:4], replace(table.samples[4], source="street"))
+    config = DetectionAugment(oversample_rare=rare, balance_sources=sources)
+    weights = drawing_weights(replace(table, samples=samples), config)
     if expected is None:
         assert weights is None
     else:
@@ -232,7 +252,6 @@ def test_rarity_weights_of_boxes_follow_the_rarest_class_of_a_picture(folder: Pa
     table = training_set("detection", folder).table
     weights = rarity_weights(table, 1.0)
     counts = np.array([c["train"] for c in table.counts().values()])
-    assert weights is not None
     for weight, sample in zip(weights, table.samples, strict=True):
         rarest = counts[sample.class_ids].min() if len(sample.class_ids) else counts.max()
         assert weight == pytest.approx(counts.max() / rarest)
