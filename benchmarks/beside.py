@@ -38,7 +38,7 @@ PEERS = {
     "ultrafast-pycocotools": ("ultrafast-pycocotools", "ultrafast_pycocotools"),
     "cc3d": ("connected-components-3d", "cc3d"),
 }
-SLOW = 8.0  # seconds: a peer whose first call takes longer has no second one
+SLOW = 4.0  # seconds: a peer whose first call takes longer has no second one
 FLOOR = "a copy of as many bytes"
 
 
@@ -134,8 +134,8 @@ def copies(count: int) -> Callable[[], None]:
 class Clock:
     """The times of one call, after one that is not counted, as it may compile and import.
 
-    It has ``turns`` turns, fewer where these would take longer than ``seconds``; where the first took longer than
-    ``slow`` it counts, and is the only one.
+    It has ``turns`` turns, fewer (but three) where these would take longer than ``seconds``; where the first took
+    longer than ``slow`` it counts, and is the only one.
     """
 
     def __init__(self, call: Callable[[], Any], turns: int, seconds: float, slow: float = SLOW) -> None:
@@ -149,7 +149,7 @@ class Clock:
         started = time.perf_counter()
         self.times = [clocked(call).seconds]
         took = time.perf_counter() - started
-        self.turns, self.warm = min(turns, int(seconds / took)) - 1, took < 0.05
+        self.turns, self.warm = min(turns, max(3, int(seconds / took))) - 1, took < 0.05
 
     def turn(self) -> None:
         if self.warm:

@@ -1,6 +1,6 @@
 """The operators on volumes and on the outlines of masks beside the peers that people use for them.
 
-    python -m benchmarks.ops --only outlines volumes labelling noise [--depth 300] [--side 512] [--peers PYTHON]
+    python -m benchmarks.ops --only outlines volumes labelling measures [--depth 300] [--side 512] [--peers PYTHON]
 
 Each call allocates its own result. The floor moves each input once in and each result once out. Licences: LGPL-3.0
 (connected-components-3d, a peer here and no dependency), BSD-3-Clause (SciPy, torch), BSD-2-Clause (pycocotools),
@@ -9,8 +9,10 @@ Apache-2.0 (OpenCV).
 
 from __future__ import annotations
 
+import functools
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ from benchmarks.beside import Case, Options, main
 
 COMMON = (1.5, 1.5, 1.5)
 LABELLING_BARS = {"cc3d": 1.1, "scipy": 2.5}
+Masks = Iterator[tuple[str, np.ndarray]]
+Way = Callable[[np.ndarray, int], Any]
 
 
 def spacing_of(shape: tuple[int, ...]) -> tuple[float, float, float]:
@@ -55,18 +59,20 @@ def chest(shape: tuple[int, ...], seed: int = 0) -> tuple[np.ndarray, np.ndarray
     return hu.astype(np.int16), labels
 
 
-def solid(shape: tuple[int, ...]) -> Iterator[tuple[str, np.ndarray]]:
+def solid(shape: tuple[int, ...]) -> Masks:
     """Solid parts, lungs, and lungs thresholded out of noise."""
-    hu, labels = chest(shape)
     yield "blobs", smooth(shape, 8, 1) > 0.25
-    yield "lungs", labels > 0
-    del labels
-    yield "below -800 HU", hu < -800
+    yield "lungs", chest(shape)[1] > 0
+    yield from thresholded(shape)
 
 
-def noise(shape: tuple[int, ...]) -> Iterator[tuple[str, np.ndarray]]:
+def thresholded(shape: tuple[int, ...]) -> Masks:
+    yield "below -800 HU", chest(shape)[0] < -800
+
+
+def noise(shape: tuple[int, ...], densities: tuple[float, ...] = (0.2, 0.5)) -> Masks:
     """The hardest."""
-    for density in (0.2, 0.5):
+    for density in densities:
         yield f"noise {density}", np.random.default_rng(2).random(shape, np.float32) < density
 
 
@@ -121,32 +127,36 @@ def measured_by_scipy(mask: np.ndarray, connectivity: int) -> Any:
     return labels, sizes, np.array(boxes), np.array(centroids)
 
 
-Way = Callable[[np.ndarray, int], Any]
-
-
-def labelling(masks: Iterator[tuple[str, np.ndarray]], measured: Mapping[str, Way]) -> Iterator[Case]:
-    """Labels alone beside labels alone, then with sizes, boxes and centroids beside the peers' ways to these."""
+def labelled(masks: Masks) -> Iterator[tuple[str, int, Callable[[Way], Callable[[], Any]]]]:
+    """Each mask's name with each connectivity, and what gives both to a way."""
     for name, mask in masks:
         for connectivity in (6, 26):
+            yield f"{name}, {connectivity}-connected", mask.size, functools.partial(bound, mask, connectivity)
 
-            def given(way: Way, mask: np.ndarray = mask, connectivity: int = connectivity) -> Callable[[], Any]:
-                return lambda: way(mask, connectivity)
 
-            yield Case(
-                f"labels, {name}, {connectivity}-connected",
-                given(lambda mask, connectivity: ops.label_components(mask, connectivity)[0]),
-                {"cc3d": given(by_cc3d), "scipy": given(by_scipy)},
-                same_labels,
-                LABELLING_BARS,
-                moved=5 * mask.size,
-            )
-            yield Case(
-                f"labels and measures, {name}, {connectivity}-connected",
-                given(ops.connected_components),
-                {peer: given(way) for peer, way in measured.items()},
-                same_components,
-                LABELLING_BARS,
-            )
+def bound(mask: np.ndarray, connectivity: int, way: Way) -> Callable[[], Any]:
+    return lambda: way(mask, connectivity)
+
+
+def our_labels(mask: np.ndarray, connectivity: int) -> np.ndarray:
+    return ops.label_components(mask, connectivity)[0]
+
+
+def labelling(masks: Masks) -> Iterator[Case]:
+    for name, voxels, given in labelled(masks):
+        peers = {"cc3d": given(by_cc3d), "scipy": given(by_scipy)}
+        yield Case(f"labels, {name}", given(our_labels), peers, same_labels, LABELLING_BARS, moved=5 * voxels)
+
+
+def measures(masks: Masks) -> Iterator[Case]:
+    """Sizes, boxes and centroids besides, which the peers make of the labels."""
+    for name, _, given in labelled(masks):
+        peers = {"cc3d": given(measured_by_cc3d)}
+        if not name.startswith("noise"):  # SciPy lists millions of parts as slices of Python: a minute and a half
+            peers["scipy"] = given(measured_by_scipy)
+        yield Case(
+            f"labels and measures, {name}", given(ops.connected_components), peers, same_components, LABELLING_BARS
+        )
 
 
 def largest_by_scipy(mask: np.ndarray) -> np.ndarray:
@@ -312,11 +322,8 @@ def shape_of(given: Options) -> tuple[int, int, int]:
 SECTIONS = {
     "outlines": outlines,
     "volumes": lambda given: volumes(shape_of(given)),
-    "labelling": lambda given: labelling(
-        solid(shape_of(given)), {"cc3d": measured_by_cc3d, "scipy": measured_by_scipy}
-    ),
-    # SciPy lists millions of parts as slices of Python: a minute and a half.
-    "noise": lambda given: labelling(noise(shape_of(given)), {"cc3d": measured_by_cc3d}),
+    "labelling": lambda given: labelling(itertools.chain(solid(shape_of(given)), noise(shape_of(given)))),
+    "measures": lambda given: measures(itertools.chain(thresholded(shape_of(given)), noise(shape_of(given), (0.2,)))),
 }
 
 
