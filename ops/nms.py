@@ -272,7 +272,17 @@ def batched_nms(boxes: Any, scores: Any, class_ids: Any, iou_threshold: float) -
 
 
 def nms(boxes: Any, scores: Any, iou_threshold: float) -> NDArray[np.int64]:
-    """Suppress boxes that overlap a better one: `batched_nms` with a single class. Takes device arrays too."""
+    """Suppress boxes that overlap a better one: `batched_nms` with a single class.
+
+    Args:
+        boxes: float32 [N, 4], xyxy.
+        scores: float32 [N].
+        iou_threshold: a box is dropped when its IoU with a kept one is above this.
+
+    Returns:
+        int64 [K], indices of the kept boxes by falling score; equal scores: the lower index first, and NaN last. Takes
+        device arrays too.
+    """
     memory = memory_of(boxes=boxes, scores=scores)
     return _checked_nms(memory, boxes, scores, None, iou_threshold)
 
