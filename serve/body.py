@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from pydantic import Field
@@ -50,18 +50,14 @@ class BodyBudget:
         415 unknown Content-Encoding, 429 no memory left for it.
         """
         encoding = content_encoding(request)
-        self._require_announced_length(request)
+        require_announced_length(request, self.max_body_bytes, self._too_long)
         body = bytearray()
         try:
-            async with asyncio.timeout(self.seconds):
-                await self._fill(body, request)
-        except BaseException as error:
+            with arriving(f"the body did not arrive within {self.seconds:g} seconds"):
+                async with asyncio.timeout(self.seconds):
+                    await self._fill(body, request)
+        except BaseException:
             self.release(body)
-            match error:
-                case TimeoutError():
-                    raise RequestError(408, f"the body did not arrive within {self.seconds:g} seconds") from error
-                case ClientDisconnect():
-                    raise RequestError(400, "the connection ended before the whole body had arrived") from error
             raise
         return await self._inflated(body, encoding) if encoding else body
 
@@ -99,13 +95,26 @@ class BodyBudget:
         self.held += len(plain)
         return plain
 
-    def _require_announced_length(self, request: Request) -> None:
-        announced = request.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > self.max_body_bytes:
-            raise self._too_long()
-
     def _too_long(self) -> RequestError:
         return RequestError(413, f"the body is longer than the {_mebibytes(self.max_body_bytes)} this service accepts")
+
+
+def require_announced_length(request: Request, max_bytes: int, too_long: Callable[[], RequestError]) -> None:
+    """Raise ``too_long()`` where the request itself says so, before anything is read."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > max_bytes:
+        raise too_long()
+
+
+@contextmanager
+def arriving(late: str) -> Iterator[None]:
+    """Say as a `RequestError` why a body that is read inside stops to arrive: 408 ``late``, or 400 client gone."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise RequestError(408, late) from error
+    except ClientDisconnect as error:
+        raise RequestError(400, "the connection ended before the whole body had arrived") from error
 
 
 # zlib's window bits for each coding of RFC 9110, section 8.4.1.

@@ -6,10 +6,12 @@ import asyncio
 import hashlib
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
+from serve.body import arriving, require_announced_length
 from serve.errors import RequestError
 
 _PIECE = 2**20
@@ -30,20 +32,14 @@ async def receive(request: Request, folder: Path, max_bytes: int, seconds: float
     Raises `RequestError`: 400 client gone or nothing sent, 408 no byte for ``seconds``, 413 too long, 415 neither a zip
     nor a video.
     """
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > max_bytes:
-        raise _too_long(max_bytes)
+    require_announced_length(request, max_bytes, partial(_too_long, max_bytes))
     path = folder / f"{uuid.uuid4().hex}.upload"
     try:
-        digest = await _write(request, path, max_bytes, seconds)
+        with arriving(f"nothing of the body arrived for {seconds:g} seconds"):
+            digest = await _write(request, path, max_bytes, seconds)
         return Content(path, digest, kind_of(await asyncio.to_thread(_head, path)))
-    except BaseException as error:
+    except BaseException:
         path.unlink(missing_ok=True)
-        match error:
-            case TimeoutError():
-                raise RequestError(408, f"nothing of the body arrived for {seconds:g} seconds") from error
-            case ClientDisconnect():
-                raise RequestError(400, "the connection ended before the whole body had arrived") from error
         raise
 
 
