@@ -19,6 +19,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve.answers import error_schema
+from serve.document import amend
 from serve.errors import RequestError, error_answer
 from serve.exchange import current
 from serve.rates import Rates
@@ -153,10 +154,8 @@ def require_keys(app: FastAPI, path: Path, scope: str = "predict") -> None:
 
 def _document(app: FastAPI) -> None:
     """Say in the OpenAPI document that its routes need a key."""
-    plain = app.openapi
 
-    def openapi() -> dict[str, Any]:
-        schema = plain()
+    def change(schema: dict[str, Any]) -> None:
         public = public_paths(app)
         schema.setdefault("components", {})["securitySchemes"] = {
             "bearer": {"type": "http", "scheme": "bearer"},
@@ -169,6 +168,5 @@ def _document(app: FastAPI) -> None:
                     operation["security"] = [{"bearer": []}, {"header": []}, {"basic": []}]
                     own = operation["responses"]
                     operation["responses"] = {**error_schema(own, 401, 403, 429), **own}
-        return schema
 
-    app.openapi = openapi  # type: ignore[method-assign]
+    amend(app, change)

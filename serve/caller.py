@@ -15,6 +15,14 @@ from serve.errors import RequestError, too_late
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 _LONGEST_MS = 600_000
+# For the OpenAPI document of each operation that takes a `Caller`.
+TIMEOUT_PARAMETER = {
+    "name": TIMEOUT_HEADER,
+    "in": "header",
+    "required": False,
+    "description": "How long an answer is of use, in milliseconds: later it is 504, or 429 where that is foreseen.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": _LONGEST_MS},
+}
 
 Answer = TypeVar("Answer")
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,15 @@ def halves(left: Sequence[int], right: Sequence[int], size: tuple[int, int] = (S
 def flat_png(rgb: Sequence[int], size: tuple[int, int] = (SIDE, SIDE)) -> bytes:
     """A PNG of one colour; ``size`` is (height, width)."""
     return as_png(flat(rgb, size))
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    """A zip of files by name."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return packed.getvalue()
 
 
 def make_tiny_bundle(folder: Path, labels: Sequence[str] = LABELS, **changes: Any) -> Path:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from serve.answers import TASKS, errors
 from serve.body import FORM_FIELD, Upload, media_type, unpack_all
+from serve.caller import TIMEOUT_PARAMETER
 from serve.errors import RequestError, as_request_error
 from serve.forms import MAX_PARTS
 from serve.negotiation import JSON
@@ -72,7 +73,7 @@ def add(app: FastAPI, service: Service) -> None:
         },
         openapi_extra={
             "requestBody": {"required": True, "content": {"multipart/form-data": _FORM}},
-            "parameters": query.parameters(),
+            "parameters": [*query.parameters(), TIMEOUT_PARAMETER],
         },
         summary=f"The same for up to {MAX_PARTS} pictures, each answered or failed alone",
         tags=["prediction"],

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
 from serve.answers import ANY_METADATA, PREDICT_BODY, ModelLine, any_task_responses, errors
+from serve.caller import TIMEOUT_PARAMETER
 from serve.options import query_of
 from serve.routes.descriptions import metadata_answer, page_answer
 from serve.routes.predict import predict_on
@@ -60,7 +61,7 @@ def _add_model(app: FastAPI, service: Service, path: str, names: tuple[str, ...]
         f"{path}/predict",
         response_model=None,
         responses={**any_task_responses(), **errors(404)},
-        openapi_extra={**PREDICT_BODY, "parameters": [*parameters, *_options(service)]},
+        openapi_extra={**PREDICT_BODY, "parameters": [*parameters, *_options(service), TIMEOUT_PARAMETER]},
         summary="Ask a model by its name",
         description="What it takes and answers follows from its task, as at `/predict`.",
         tags=_TAGS,

@@ -18,7 +18,7 @@ from starlette.responses import Response
 import toolkit
 from serve.answers import HealthAnswer, errors
 from serve.body import UNNAMED, Upload
-from serve.caller import Caller
+from serve.caller import TIMEOUT_PARAMETER, Caller
 from serve.compression import IDENTITY, choose_encoding, compress
 from serve.errors import RequestError
 from serve.result_tensors import PICTURE, answer_specs, answered, input_specs, raw_specs
@@ -110,7 +110,7 @@ def _add_model(app: FastAPI, service: Service, path: str) -> None:
         f"{path}/infer",
         response_model=None,
         responses=errors(400, 404, 408, 413, 415, 422, 429, 500, 503, 504),
-        openapi_extra={**named, "requestBody": _BODY},
+        openapi_extra={"parameters": [*named["parameters"], TIMEOUT_PARAMETER], "requestBody": _BODY},
         summary="Predict on one encoded picture, or run the network on its own input",
         description="With binary data behind the JSON, its length goes into `Inference-Header-Content-Length`.",
         tags=_TAGS,

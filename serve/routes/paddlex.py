@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field, JsonValue
 from starlette.responses import Response
 
 from serve.body import Upload
+from serve.caller import TIMEOUT_PARAMETER
 from serve.errors import RequestError
 from serve.exchange import current
 from serve.json_fields import JsonBody, from_base64, read_fields
@@ -119,7 +120,8 @@ def _add_operation(app: FastAPI, service: Service, task: str, operation: _Operat
             **_errors(400, 404, 408, 413, 415, 422, 429, 500, 502, 503, 504),
         },
         openapi_extra={
-            "requestBody": {"required": True, "content": {JSON: {"schema": operation.question.model_json_schema()}}}
+            "requestBody": {"required": True, "content": {JSON: {"schema": operation.question.model_json_schema()}}},
+            "parameters": [TIMEOUT_PARAMETER],
         },
         summary=f"PaddleX 3's {operation.path[1:].replace('-', ' ')}",
         tags=_TAGS,

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from serve.answers import PREDICT_BODY, TASKS
 from serve.body import check_media_type, unpack
+from serve.caller import TIMEOUT_PARAMETER
 from serve.negotiation import DRAWN, JSON, MASK, choose_answer
 from serve.options import PredictOptions, query_of
 from serve.rendering import render
@@ -28,7 +29,7 @@ def add(app: FastAPI, service: Service) -> None:
         "/predict",
         response_model=None,
         responses=task.responses(),
-        openapi_extra={**PREDICT_BODY, "parameters": query_of(service.model.spec).parameters()},
+        openapi_extra={**PREDICT_BODY, "parameters": [*query_of(service.model.spec).parameters(), TIMEOUT_PARAMETER]},
         summary=task.summary,
         description=task.description,
         tags=["prediction"],

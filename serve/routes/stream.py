@@ -23,6 +23,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from serve.body import Upload
 from serve.caller import Caller
+from serve.document import amend
 from serve.errors import RequestError
 from serve.json_fields import JsonBody, read_fields
 from serve.negotiation import JSON
@@ -40,6 +41,25 @@ _LONGEST_MS = 600_000
 _LONGEST_NOTE = 4096
 # RFC 6455, section 7.4.1, and IANA's register: the client broke the rules; the server has no room now.
 _POLICY, _TRY_LATER = 1008, 1013
+
+
+_BUDGET_PARAMETER = {
+    "name": BUDGET,
+    "in": "query",
+    "required": False,
+    "description": "How old an answer may be, in milliseconds.",
+    "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": _LONGEST_MS},
+}
+_ANSWER_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "id": {"type": ["integer", "string"]},
+        "result": {"type": "object"},
+        "dropped": {"enum": ["late", "superseded", "busy"]},
+        "error": {"type": "string"},
+        "status": {"type": "integer"},
+    },
+}
 
 
 class FrameNote(JsonBody):
@@ -65,6 +85,7 @@ def add(app: FastAPI, service: Service) -> None:
     """Add ``/stream``."""
     query = query_of(service.model.spec)
     streams: set[WebSocket] = set()
+    amend(app, partial(_document, parameters=[_BUDGET_PARAMETER, *query.parameters()]))
 
     @app.websocket("/stream")
     async def stream(socket: WebSocket) -> None:
@@ -84,6 +105,30 @@ def add(app: FastAPI, service: Service) -> None:
             await socket.close(_POLICY)
         finally:
             streams.discard(socket)
+
+
+def _document(schema: dict[str, Any], parameters: list[dict[str, Any]]) -> None:
+    """Describe the stream beside the paths: OpenAPI's own operations are an answer to a request, a WebSocket is not."""
+    schema["x-websockets"] = {
+        "/stream": {
+            "summary": "Frames of a video, each answered in time or not at all",
+            "parameters": parameters,
+            "send": {
+                "binary": "A frame: the bytes of an encoded picture.",
+                "text": {
+                    "description": "What is to be said of the next frame.",
+                    "schema": FrameNote.model_json_schema(),
+                },
+            },
+            "receive": {
+                "text": {
+                    "description": "The frame's id with what `/predict` answers, with why it was not computed, "
+                    "or with an error.",
+                    "schema": _ANSWER_SCHEMA,
+                }
+            },
+        }
+    }
 
 
 def _is_own_page(socket: WebSocket, origins: tuple[str, ...]) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -20,7 +19,7 @@ import cv2
 import httpx
 import pytest
 from live_service import live, wait_for
-from tiny_bundle import COLD, WARM, flat, flat_png
+from tiny_bundle import COLD, WARM, flat, flat_png, zipped
 
 from serve import Settings, create_app
 from serve.background.runner import MOST_ATTEMPTS, JobRunner
@@ -47,14 +46,6 @@ def start(tiny_bundle: Path, tmp_path: Path) -> Start:
             yield client, app.state.jobs
 
     return start
-
-
-def zipped(members: dict[str, bytes]) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return packed.getvalue()
 
 
 def video(folder: Path, colours: list[tuple[int, int, int]]) -> bytes:
@@ -156,6 +147,17 @@ def test_what_is_no_job_leaves_nothing_behind(
         assert not [each for each in (tmp_path / "jobs").iterdir() if each.suffix == ".upload" or each.is_dir()]
 
 
+def test_an_upload_that_stops_to_arrive_is_a_408(start: Start, tmp_path: Path) -> None:
+    with start(body_seconds=0.3) as (client, _):
+        with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as raw:
+            raw.sendall(b"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nPK")
+            raw.settimeout(10)
+            answer = raw.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"nothing of the body arrived for 0.3 seconds" in answer
+        assert not list((tmp_path / "jobs").glob("*.upload"))
+
+
 def test_events_tell_how_far_it_is_until_its_end(start: Start) -> None:
     with start() as (client, _):
         job_id = client.post("/jobs", content=ZIP).json()["id"]
@@ -165,6 +167,25 @@ def test_events_tell_how_far_it_is_until_its_end(start: Start) -> None:
     assert told[-1]["status"] == DONE
     assert [each["percent"] for each in told] == sorted(each["percent"] for each in told)
     assert {each["id"] for each in told} == {job_id}
+
+
+def test_a_client_that_leaves_its_events_leaves_nothing_behind(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "serve")
+
+    def ended() -> int:
+        """Requests for events that the service is done with: each is one line in its log."""
+        return sum("/events -> 200" in record.getMessage() for record in caplog.records)
+
+    with start() as (client, runner):
+        job_id = client.post("/jobs", content=LONG).json()["id"]
+        child_of(client, runner, job_id)
+        for left in (1, 2, 3):
+            with client.stream("GET", f"/jobs/{job_id}/events", timeout=60) as stream:
+                assert next(stream.iter_lines()).startswith("event: ")
+            wait_for(lambda left=left: ended() == left)  # while the job still runs
+        assert client.get(f"/jobs/{job_id}").json()["status"] == RUNNING
+        client.delete(f"/jobs/{job_id}")
+        assert finished(client, job_id)["status"] == CANCELLED
 
 
 def test_a_cancelled_job_s_child_is_gone(start: Start) -> None:

@@ -50,6 +50,19 @@ def send(socket: ClientConnection, picture: bytes, **note: Any) -> None:
     socket.send(picture)
 
 
+def test_the_document_describes_it(served: tuple[httpx.Client, Service]) -> None:
+    client, _ = served
+    document = client.get("/openapi.json").json()
+    (path, described), *others = document["x-websockets"].items()
+    assert (path, others) == ("/stream", [])
+    options = [each["name"] for each in document["paths"]["/predict"]["post"]["parameters"] if each["in"] == "query"]
+    assert [each["name"] for each in described["parameters"]] == ["budget_ms", *options]
+    assert set(described["send"]["text"]["schema"]["properties"]) == set(stream.FrameNote.model_fields)
+    with opened(client, "?budget_ms=60000") as socket:
+        send(socket, flat_png(WARM), id="a")
+        assert set(told(socket)) <= set(described["receive"]["text"]["schema"]["properties"])
+
+
 def test_each_frame_gets_what_its_picture_gets(served: tuple[httpx.Client, Service]) -> None:
     client, service = served
     with opened(client) as socket:
