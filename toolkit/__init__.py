@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from toolkit.inference import load as load
     from toolkit.inference import predict as predict
     from toolkit.results import ClassificationResult as ClassificationResult
+    from toolkit.results import CTReport as CTReport
     from toolkit.results import DetectionResult as DetectionResult
     from toolkit.results import Failure as Failure
     from toolkit.results import SegmentationResult as SegmentationResult
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "CTReport": "toolkit.results",
     "ClassificationResult": "toolkit.results",
     "DetectionResult": "toolkit.results",
     "Failure": "toolkit.results",

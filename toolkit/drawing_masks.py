@@ -15,19 +15,25 @@ _LINE = 500  # of the picture's shorter side: the outline is 1 pixel up to 750, 
 
 
 def draw_segmentation(
-    image: RGB, mask: NDArray[np.uint8], class_names: Sequence[str], *, background: int | None = 0
+    image: RGB,
+    mask: NDArray[np.uint8],
+    class_names: Sequence[str],
+    *,
+    background: int | None = 0,
+    legend: bool = True,
 ) -> RGB:
     """Draw class ids ``mask`` [H, W] into a copy of ``image`` (RGB uint8 [H, W, 3]).
 
     Each class is filled in its translucent colour and outlined; where two classes meet, the higher id lies on top and
-    keeps the line. The legend, names and percent of the picture, takes the corner where it hides the least; where not
-    all classes fit, it lists the largest. Pixels of ``background`` (None: there is none), and ids without a name, such
-    as 255 for "not labelled", stay as they are.
+    keeps the line. The ``legend``, names and percent of the picture, takes the corner where it hides the least; where
+    not all classes fit, it lists the largest. Pixels of ``background`` (None: there is none), and ids without a name,
+    such as 255 for "not labelled", stay as they are.
     """
     rank = _ranks(mask, min(len(class_names), 255), background)
     drawn = _filled(image, rank)
     _outline(drawn, rank, max(1, round(min(mask.shape) / _LINE)))
-    _legend(drawn, rank, class_names)
+    if legend:
+        _legend(drawn, rank, class_names)
     return drawn
 
 

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.classification_result import ClassificationResult
+from toolkit.ct_report import CTReport
 from toolkit.result_base import RGB, Result
 from toolkit.segmentation_result import SegmentationResult
 
-__all__ = ["RGB", "ClassificationResult", "DetectionResult", "Failure", "Result", "SegmentationResult"]
+__all__ = ["RGB", "CTReport", "ClassificationResult", "DetectionResult", "Failure", "Result", "SegmentationResult"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,8 @@ FORBIDDEN = {
 # The parts of `toolkit` that predicting and serving load: they must work where torch is not installed.
 INFERENCE = ("errors", "images", "preprocess", "bundle", "bundle_files", "bundle_spec", "bundles", "results",
              "result_base", "classification_result", "segmentation_result", "drawing", "drawing_text",
-             "drawing_scores", "drawing_masks", "inference", "config", "docker", "api_keys")  # fmt: skip
+             "drawing_scores", "drawing_masks", "drawing_volume", "ct_report", "ct", "inference", "config",
+             "docker", "api_keys")  # fmt: skip
 TRAINING_ONLY = {
     "torch",
     "lightning",

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json as json_module
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from toolkit.errors import UserError
+
+if TYPE_CHECKING:
+    from toolkit.results import Result
 
 
 def add_to(app: typer.Typer) -> None:
@@ -20,8 +23,10 @@ def add_to(app: typer.Typer) -> None:
 
 def predict(
     model: Annotated[str, typer.Argument(help="A shipped bundle's name, a bundle's folder or zip, or a run.")],
-    inputs: Annotated[list[str], typer.Argument(help="Pictures, folders, patterns ('*.jpg') or videos.")],
-    save: Annotated[Path | None, typer.Option(help="Folder for the drawn pictures.")] = None,
+    inputs: Annotated[list[str], typer.Argument(help="Pictures, folders, patterns ('*.jpg'), videos or CT series.")],
+    save: Annotated[
+        Path | None, typer.Option(help="Folder for the drawn pictures, and of CT series the masks.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line instead of a summary.")] = False,
     score_threshold: Annotated[float | None, typer.Option(help="Least score of a box, 0 to 1.")] = None,
     iou_threshold: Annotated[
@@ -35,7 +40,7 @@ def predict(
     batch_size: Annotated[int, typer.Option(help="Pictures that the network takes at once.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
 ) -> None:
-    """Predict on pictures, folders and videos; exit code 2 when some of them could not be used."""
+    """Predict on pictures, folders, videos and CT series; exit code 2 when some of them could not be used."""
     from toolkit.inference import load
 
     loaded = load(model, device)
@@ -58,7 +63,7 @@ def predict(
                 typer.echo(json_module.dumps(result.to_dict(), ensure_ascii=False))
             continue
         done += 1
-        saved = result.save(names.next(result.source)) if save else None  # type: ignore[union-attr]
+        saved = _saved(result, names.next(result.source)) if save else None  # type: ignore[arg-type]
         if json:
             typer.echo(json_module.dumps(result.to_dict(), ensure_ascii=False))
         else:
@@ -67,6 +72,16 @@ def predict(
         if done:
             typer.echo(f"{failed} of {failed + done} pictures could not be used", err=True)
         raise typer.Exit(2)
+
+
+def _saved(result: Result, path: Path) -> Path:
+    """Write the drawing, and of a volume the mask and the numbers beside it."""
+    from toolkit.results import CTReport
+
+    if isinstance(result, CTReport):
+        result.save_mask(path.with_suffix(".nii.gz"))
+        result.save(path.with_suffix(".json"))
+    return result.save(path)
 
 
 class _Names:

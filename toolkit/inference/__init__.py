@@ -36,7 +36,7 @@ def predict(
     explain: bool = False,
     **options: Unpack[Options],
 ) -> Result:
-    """Load a model and predict on one picture: a path, encoded bytes, an RGB array or a PIL image.
+    """Load a model and predict on one picture: a path, encoded bytes, an RGB array or a PIL image; or on a CT series.
 
     The model is loaded anew each time; keep ``load``'s for a second picture. Raises PictureError for a picture that
     cannot be used. Options (``score_threshold``, ``iou_threshold``, ``max_detections``; ``top_k``) override the

@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Literal, Unpack
+from itertools import groupby
+from typing import Any, Literal, Unpack, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,17 @@ from toolkit.bundle_spec import BundleSpec, Postprocessing
 from toolkit.errors import PictureError, UserError
 from toolkit.images import MAX_PIXELS, RGB
 from toolkit.inference.engine import Engine, usable_cores
-from toolkit.inference.sources import Input, Picture, check_inputs, decode_ahead, expand, single_picture
+from toolkit.inference.series import predict_series
+from toolkit.inference.sources import (
+    Input,
+    Picture,
+    Series,
+    check_inputs,
+    decode_ahead,
+    expand,
+    series_of,
+    single_picture,
+)
 from toolkit.inference.task import Options, task_of
 from toolkit.preprocess import Preprocessing
 from toolkit.results import Failure, Result
@@ -135,9 +146,12 @@ class Model:
     ) -> Result:
         """Predict on one picture. Raises PictureError when it cannot be used; options override the bundle's.
 
+        A CT series (a folder or zip of DICOM files, a NIfTI file) is one input too, and gives a ``CTReport``.
         ``explain`` gives a classifier's result its heat map of the evidence, which ``draw`` then shows.
         """
         settings = self.settings(explain, **options)
+        if series := series_of(content):
+            return predict_series(self, series.path, name=name)
         picture = self.decode(content, name=name)
         result = self._run([picture], settings)[0]
         picture.release()
@@ -157,7 +171,8 @@ class Model:
 
         Lazy and in the order of the inputs: pictures are decoded ahead in threads, a few batches at most, so memory
         does not grow with their number. A picture that cannot be used comes as a ``Failure``, or raises PictureError
-        with ``on_error="raise"``. Wrong paths and options raise UserError here, before any work.
+        with ``on_error="raise"``. Wrong paths and options raise UserError here, before any work. A CT series (a folder
+        or zip of DICOM files, a NIfTI file) is one input and comes as a ``CTReport``.
         """
         settings = self.settings(explain, **options)
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
@@ -198,6 +213,29 @@ class Model:
         )
 
     def _stream(
+        self,
+        inputs: Iterator[Picture | Series],
+        batch_size: int,
+        settings: CallSettings,
+        on_error: str,
+        max_pixels: int,
+    ) -> Iterator[Result | Failure]:
+        for is_series, run in groupby(inputs, lambda item: isinstance(item, Series)):
+            if is_series:
+                yield from (self._series(item, on_error) for item in cast("Iterator[Series]", run))
+            else:
+                pictures = cast("Iterator[Picture]", run)
+                yield from self._pictures(pictures, batch_size, settings, on_error, max_pixels)
+
+    def _series(self, series: Series, on_error: str) -> Result | Failure:
+        try:
+            return predict_series(self, series.path)
+        except PictureError as error:
+            if on_error == "raise":
+                raise
+            return Failure(series.source, str(error))
+
+    def _pictures(
         self,
         pictures: Iterator[Picture],
         batch_size: int,

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from toolkit import images
+from toolkit.ct.read import is_series
 from toolkit.errors import PictureError, UserError, suggest
 from toolkit.images import RGB
 
@@ -68,6 +70,28 @@ class Picture:
         return images.decode(self._content, max_pixels=max_pixels, name=self.source)  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True)
+class Series:
+    """A CT series among the inputs: one volume, one report."""
+
+    path: str
+
+    @property
+    def source(self) -> str:
+        """The path as given."""
+        return self.path
+
+
+def series_of(content: object) -> Series | None:
+    """The CT series that a path is: a NIfTI or DICOM file, a zip, or a folder with DICOM files and no pictures."""
+    if not isinstance(content, (str, Path)):
+        return None
+    # A folder of pictures may be large: it is left as soon as one is seen, and only others are opened.
+    if os.path.isdir(content) and any(True for _ in _walk(str(content))):
+        return None
+    return Series(str(content)) if is_series(content) else None
+
+
 def single_picture(content: Input, name: str | None = None) -> Picture:
     """The one picture that ``content`` is; a folder, pattern or video is a UserError."""
     _check_one(content)
@@ -97,7 +121,7 @@ def _check_one(item: object) -> None:
 def _check_path(path: str | Path) -> None:
     """Raise a UserError unless there is a file, a folder with pictures, or a pattern that matches something."""
     if os.path.isdir(path):
-        if not any(True for _ in _walk(str(path))):
+        if not any(True for _ in _walk(str(path))) and not is_series(path):
             raise UserError(f"{path}: no pictures in this folder or below ({', '.join(images.PICTURE_SUFFIXES)})")
     elif not os.path.exists(path):
         if not _is_pattern(path):
@@ -106,8 +130,8 @@ def _check_path(path: str | Path) -> None:
             raise UserError(f"no file matches the pattern {str(path)!r}")
 
 
-def expand(inputs: Input | Iterable[Input]) -> Iterator[Picture]:
-    """Every picture of ``inputs`` in order, not yet decoded (a video's frames are).
+def expand(inputs: Input | Iterable[Input]) -> Iterator[Picture | Series]:
+    """Every picture of ``inputs`` in order, not yet decoded (a video's frames are), and every CT series.
 
     A folder gives its pictures, by suffix, it and its subfolders sorted by name; hidden files and videos in it are
     passed over. A pattern gives the files that match, sorted. A video gives its frames. A wrong path is a UserError.
@@ -150,8 +174,11 @@ def frame_count(path: str | Path) -> int:
         capture.release()
 
 
-def _expand_one(item: object, position: str) -> Iterator[Picture]:
+def _expand_one(item: object, position: str) -> Iterator[Picture | Series]:
     _check_one(item)
+    if series := series_of(item):
+        yield series
+        return
     if not isinstance(item, (str, Path)):
         yield Picture(_name_of(item, position), item)  # type: ignore[arg-type]  # checked above
         return
