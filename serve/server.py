@@ -18,6 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from serve.admin import create_admin_app
+from serve.allocation import hold_on
 from serve.app import create_app
 from serve.listening import allow_connections, listen, url_of
 from serve.logs import check_format, log_to_stderr
@@ -65,6 +66,7 @@ def run(
     """
     settings, form = settings or Settings(), check_format(log_format)
     allow_connections()
+    hold_on()
     given = [bundles] if isinstance(bundles, str | Path) else list(bundles)
     with (
         _ending_on_signals(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -65,9 +66,9 @@ class Settings:
     job_memory_bytes: int = 4 * 2**30
     keep_jobs_seconds: float = 24 * 3600.0
 
-    @property
+    @cached_property
     def runs(self) -> int:
-        """``workers`` as a number."""
+        """``workers`` as a number. Counting the cores reads files, and every request asks."""
         return self.workers or default_workers()
 
     @property

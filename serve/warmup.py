@@ -42,12 +42,16 @@ def faults(model: Model) -> list[str]:
 
 
 def measured(model: Model, settings: Settings) -> RunTime:
-    """How long runs of 1, 2, 4 ... pictures take here, the better of two of each."""
+    """How long runs of 1, 2, 4 ... pictures take here, the better of two of each.
+
+    It ends early where two or more at once gain nothing: larger runs would only leave their memory behind.
+    """
     samples, begun, rows = [], time.perf_counter(), 1
     while rows <= (settings.max_batch if settings.batching != "off" else 1):
         batch = grey(model, rows)
         samples.append((rows, min(_timed(model, batch) for _ in range(2))))
-        if time.perf_counter() - begun > _ENOUGH_SECONDS:
+        slow = time.perf_counter() - begun > _ENOUGH_SECONDS
+        if slow or (rows > 1 and not pays(RunTime(samples), settings)):
             break
         rows *= 2
     return RunTime(samples)

@@ -193,8 +193,8 @@ def _from_bytes(data: bytes, max_pixels: int, name: str) -> RGB:
     _check_pixels(image.height, image.width, max_pixels, name)
     if isinstance(image, JpegImageFile):
         # OpenCV and libjpeg fill what is missing with grey. Pillow stops at the start of scan; the end mark cannot
-        # occur in the compressed data that follows.
-        if data.find(b"\xff\xd9", cast(io.BytesIO, image.fp).tell()) < 0:
+        # occur in the compressed data that follows. It is looked for from the end, where it stands.
+        if data.rfind(b"\xff\xd9", cast(io.BytesIO, image.fp).tell()) < 0:
             raise PictureError(f"{name}: the JPEG is truncated (no end mark in {len(data)} bytes)")
         if image.mode in ("L", "RGB"):
             return _turn(_through_opencv(data, cv2.IMREAD_COLOR_RGB, name), _orientation(image, data))
