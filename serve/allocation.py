@@ -10,7 +10,7 @@ import ctypes
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 # The largest that glibc takes: half a heap of a thread.
 _MAPPED_BYTES = 32 * 2**20
-_KEPT_BYTES = 64 * 2**20
+_KEPT_BYTES = 16 * 2**20
 # More heaps than this only hold more holes; a picture takes few and large pieces, so threads do not queue for them.
 _HEAPS = 2
 
@@ -20,7 +20,7 @@ def hold_on() -> None:
 
     Left alone, the C library maps a decoded picture's megabytes anew for every request, and the kernel clears each
     page and locks the address space of all threads for it: of a 100 kB JPEG through a light network that was a third
-    of the processor time (``benchmarks.serve``). `trim` gives back what lies idle.
+    of the processor time. `trim` gives back what lies idle.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):  # glibc; others have a mallopt of the same name that means other things

@@ -174,7 +174,7 @@ class Batcher:
             if piece in self._waiting:
                 self._waiting.remove(piece)
                 self.queue.coming -= 1
-            elif piece.item is None or not self.queue.drop(piece.item):
+            elif (item := piece.item) is None or not self.queue.drop(item):
                 return
             self._turn_away(piece)
             self._changed.notify()
@@ -313,7 +313,7 @@ class Batcher:
         self._end(piece, answer)
 
     def _end(self, piece: _Piece, answer: Any = None, error: Exception | None = None) -> None:
-        piece.rows = None
+        piece.rows = piece.item = None  # the item knows the piece: as a circle they would hold the picture for long
         piece.job.release()
         with suppress(RuntimeError):  # a loop that is closed has nobody who waits
             piece.loop.call_soon_threadsafe(_deliver, piece, answer, error)

@@ -79,6 +79,7 @@ class Workers:
                 job()
             except Exception:  # jobs tell their own callers; this one could not, and the thread must go on
                 log.exception("a worker thread met a fault")
+            job = None  # it holds a picture, and the next may come late
 
     def _wait_for_work(self) -> Callable[[], None] | None:
         with self.changed:

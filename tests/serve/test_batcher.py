@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any
 
@@ -293,3 +295,21 @@ def test_closed_workers_end_their_threads() -> None:
     assert len(started) == 3
     bench.workers.close()
     wait_for(lambda: not any(thread.is_alive() for thread in started))
+
+
+def test_what_is_answered_is_let_go_at_once() -> None:
+    """Not when the collector of circles comes by: a job holds megabytes of pixels."""
+
+    async def test(bench: Bench) -> None:
+        jobs = [Number(value) for value in range(4)]
+        known = [weakref.ref(job) for job in jobs]
+        await outcomes([bench.ask(job) for job in jobs])
+        jobs.clear()
+        await until(lambda: not any(ref() for ref in known))
+
+    gc.collect()
+    gc.disable()
+    try:
+        scenario(test)
+    finally:
+        gc.enable()
