@@ -7,13 +7,14 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from ops._blending import SPARE, blend_columns, blend_rows
 from ops._cuda import cuda, cuda_kernel
 from ops._device import DeviceMemory, Memory, memory_of
-from ops._four_pixels import SPARE, blend_columns
 from ops._half import float_dtype, to_half
 from ops._kernel import kernel, lone_caller
 from ops._opencv_linear import exact_blend, exact_columns, exact_row, exact_source
@@ -76,7 +77,7 @@ def _source(position: int, sizes_ratio: float, size: int) -> Any:
 
 @njit(nogil=True, cache=True, fastmath=True)
 def _columns(width: int, new_width: int) -> Any:
-    first = np.empty(new_width, np.uint64)
+    first = np.empty(new_width, np.uint32)
     weight = np.empty(new_width, np.float32)
     for x in range(new_width):
         a, _, weight[x] = _source(x, width / new_width, width)
@@ -86,15 +87,11 @@ def _columns(width: int, new_width: int) -> Any:
 
 @njit(nogil=True, cache=True, fastmath=True)
 def _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, blended):  # type: ignore[no-untyped-def]
-    """Write one resized row: blend two source rows (contiguous, so it vectorises), then blend columns.
-
-    All channels of a pixel are done at once: six neighbouring loads instead of fifteen scattered ones.
-    """
+    """Write one resized row: blend two source rows, then blend columns."""
     height, width = image.shape[0], image.shape[1]
     a, b, w = _source(y, height / new_height, height)
     upper, lower = image[a].reshape(width * 3), image[b].reshape(width * 3)
-    for i in range(width * 3):
-        blended[i] = np.float32(upper[i]) + w * (np.float32(lower[i]) - np.float32(upper[i]))
+    blend_rows(upper, lower, w, blended)
     for i in range(width * 3, blended.size):  # the right neighbour of the last column is that column
         blended[i] = blended[i - 3]
     c0, c1, c2 = order[0], order[1], order[2]
@@ -112,58 +109,70 @@ def _pad(out, part, parts, new_height, new_width, top, left, padding):  # type: 
         plane = out[channel]
         for y in range(part * beside // parts, (part + 1) * beside // parts):
             plane[y if y < top else y + new_height] = padding[channel]
+        if new_width == out.shape[2]:
+            continue
         for y in range(top + part * new_height // parts, top + (part + 1) * new_height // parts):
             plane[y, :left] = padding[channel]
             plane[y, left + new_width :] = padding[channel]
 
 
-# Shares of a parallel kernel's work, of the picture and of the padding alike: equal ones for most numbers of threads.
-_PARTS = 48
+@njit(nogil=True, cache=True, fastmath=True)
+def _part(part, parts, columns, image, out, new_height, new_width, top, left, order, gain, shift, padding, border):  # type: ignore[no-untyped-def]
+    """Write a part's share of the padding and of the resized rows."""
+    first, weight = columns
+    if border:
+        _pad(out, part, parts, new_height, new_width, top, left, padding)
+    blended = np.empty(image.shape[1] * 3 + SPARE, np.float32)
+    for y in range(part * new_height // parts, (part + 1) * new_height // parts):
+        _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, blended)
+
+
+@njit(nogil=True, cache=True)
+def _exact_part(  # type: ignore[no-untyped-def]
+    part, parts, columns, image, out, new_height, new_width, top, left, order, gain, shift, padding, border
+):
+    if border:
+        _pad(out, part, parts, new_height, new_width, top, left, padding)
+    for y in range(part * new_height // parts, (part + 1) * new_height // parts):
+        exact_row(image, out, y, new_height, top, left, columns, order, gain, shift)
+
 
 _SIGNATURE = (
     "void(Array(uint8, 3, 'C', readonly=True), float32[:,:,::1], int64, int64, int64, int64,"
-    " int64[::1], float32[::1], float32[::1], float32[::1], boolean)"
+    " int64[::1], float32[::1], float32[::1], float32[::1], boolean, int64)"
 )
 
 
 @kernel(_SIGNATURE, fastmath=True)
-def _serial(image, out, new_height, new_width, top, left, order, gain, shift, padding, border):  # type: ignore[no-untyped-def]
-    first, weight = _columns(image.shape[1], new_width)
-    blended = np.empty(image.shape[1] * 3 + SPARE, np.float32)
-    if border:
-        _pad(out, 0, 1, new_height, new_width, top, left, padding)
-    for y in range(new_height):
-        _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, blended)
+def _serial(image, out, new_height, new_width, top, left, order, gain, shift, padding, border, parts):  # type: ignore[no-untyped-def]
+    columns = _columns(image.shape[1], new_width)
+    for part in range(parts):
+        _part(part, parts, columns, image, out, new_height, new_width, top, left, order, gain, shift, padding, border)
 
 
 @kernel(_SIGNATURE, parallel=True, fastmath=True)
-def _parallel(image, out, new_height, new_width, top, left, order, gain, shift, padding, border):  # type: ignore[no-untyped-def]
-    first, weight = _columns(image.shape[1], new_width)
-    for part in prange(_PARTS):
-        if border:
-            _pad(out, part, _PARTS, new_height, new_width, top, left, padding)
-        blended = np.empty(image.shape[1] * 3 + SPARE, np.float32)
-        for y in range(part * new_height // _PARTS, (part + 1) * new_height // _PARTS):
-            _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, blended)
+def _parallel(image, out, new_height, new_width, top, left, order, gain, shift, padding, border, parts):  # type: ignore[no-untyped-def]
+    columns = _columns(image.shape[1], new_width)
+    for part in prange(parts):
+        _part(part, parts, columns, image, out, new_height, new_width, top, left, order, gain, shift, padding, border)
 
 
 @kernel(_SIGNATURE)
-def _exact_serial(image, out, new_height, new_width, top, left, order, gain, shift, padding, border):  # type: ignore[no-untyped-def]
+def _exact_serial(image, out, new_height, new_width, top, left, order, gain, shift, padding, border, parts):  # type: ignore[no-untyped-def]
     columns = exact_columns(image.shape[1], new_width)
-    if border:
-        _pad(out, 0, 1, new_height, new_width, top, left, padding)
-    for y in range(new_height):
-        exact_row(image, out, y, new_height, top, left, columns, order, gain, shift)
+    for part in range(parts):
+        _exact_part(
+            part, parts, columns, image, out, new_height, new_width, top, left, order, gain, shift, padding, border
+        )
 
 
 @kernel(_SIGNATURE, parallel=True)
-def _exact_parallel(image, out, new_height, new_width, top, left, order, gain, shift, padding, border):  # type: ignore[no-untyped-def]
+def _exact_parallel(image, out, new_height, new_width, top, left, order, gain, shift, padding, border, parts):  # type: ignore[no-untyped-def]
     columns = exact_columns(image.shape[1], new_width)
-    for part in prange(_PARTS):
-        if border:
-            _pad(out, part, _PARTS, new_height, new_width, top, left, padding)
-        for y in range(part * new_height // _PARTS, (part + 1) * new_height // _PARTS):
-            exact_row(image, out, y, new_height, top, left, columns, order, gain, shift)
+    for part in prange(parts):
+        _exact_part(
+            part, parts, columns, image, out, new_height, new_width, top, left, order, gain, shift, padding, border
+        )
 
 
 @njit(nogil=True, cache=True)
@@ -322,8 +331,9 @@ def letterbox(
         return target, placement
     whole = target if target.dtype == np.float32 else np.empty(target.shape, np.float32)
     order = _REVERSED if swap_channels else _KEPT
+    work = picture, whole, *where, order, gain, shift, padding, border
     large = picture.shape[0] * picture.shape[1] + height * width > _PARALLEL_PIXELS and lone_caller()
-    _KERNELS[bool(exact), large](picture, whole, *where, order, gain, shift, padding, border)
+    _KERNELS[bool(exact), large](*work, numba.get_num_threads() if large else 1)
     if whole is not target:
         y0, x0 = int(placement.top), int(placement.left)
         to_half(whole, target, None if border else (y0, x0, y0 + new_height, x0 + new_width))

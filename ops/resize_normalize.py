@@ -13,9 +13,9 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from ops._blending import SPARE, blend_columns
 from ops._cuda import cuda, cuda_kernel
 from ops._device import DeviceMemory, memory_of
-from ops._four_pixels import SPARE, blend_columns
 from ops._kernel import kernel, lone_caller
 from ops.letterbox import _KEPT, _PARALLEL_PIXELS, _REVERSED, Placement, _normalisation
 
@@ -105,7 +105,7 @@ _1, _2, _3 = np.uint64(1), np.uint64(2), np.uint64(3)
 def _blend_columns(blended, first, weight, gains, shifts, row0, row1, row2):  # type: ignore[no-untyped-def]
     (g0, g1, g2), (s0, s1, s2) = gains, shifts
     for x in range(first.size):
-        i = first[x]
+        i = np.uint64(first[x])
         v0 = v1 = v2 = np.float32(0.0)
         for k in range(weight.shape[1]):
             w = weight[x, k]
@@ -120,7 +120,7 @@ def _blend_columns(blended, first, weight, gains, shifts, row0, row1, row2):  # 
 def _rows(image, from_y, to_y, first_y, weight_y, first_x, weight_x, order, gain, shift, out):  # type: ignore[no-untyped-def]
     """Write some rows of the result: rows are blended first, as they vectorise and leave fewer columns to blend."""
     begin, end = 3 * first_x[0], 3 * (first_x[-1] + weight_x.shape[1])
-    at = np.empty(first_x.size, np.uint64)
+    at = np.empty(first_x.size, np.uint32)
     for x in range(at.size):
         at[x] = 3 * first_x[x] - begin
     blended = np.zeros(end - begin + SPARE, np.float32)

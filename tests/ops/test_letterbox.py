@@ -240,12 +240,15 @@ def test_serial_and_parallel_are_equal_to_the_bit(shape: Any, kernels: Any) -> N
     image, size = picture(shape), (417, 415)
     placement, new_height, new_width = place(*shape, size, center=True)
     results = []
-    for run in kernels:
+    serial, parallel = kernels
+    for run, parts in ((serial, 1), (parallel, 2), (parallel, 7)):
         out = np.empty((3, *size), np.float32)
         gain, shift, fill = (np.array(v, np.float32) for v in ((0.017, 0.018, 0.019), (-2.1, -2, -1.8), (1, 2, 3)))
-        run(image, out, new_height, new_width, placement.top, placement.left, np.arange(3), gain, shift, fill, True)
+        where = new_height, new_width, placement.top, placement.left
+        run(image, out, *where, np.arange(3), gain, shift, fill, True, parts)
         results.append(out)
-    np.testing.assert_array_equal(*results)
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
 
 
 @pytest.mark.parametrize("center", [False, True])
