@@ -1,0 +1,1 @@
+cd "$ROOT" && python -m benchmarks.serve --rounds 3 --seconds 2

@@ -1,0 +1,1 @@
+cd "$ROOT" && python -m benchmarks.oip
