@@ -67,31 +67,42 @@ def _candidate(row, x, y, stride, x1, y1, x2, y2, truth_class):  # type: ignore[
 
 
 @njit(nogil=True, cache=True)
+def _insert(key, place, count, keys, places):  # type: ignore[no-untyped-def]
+    """Put a key among the lowest so far, after those that equal it, NaN last; return how many there are then."""
+    k = count
+    while k > 0 and key == key and not keys[k - 1] <= key:
+        k -= 1
+    if k == keys.size:
+        return count
+    last = min(count, keys.size - 1)
+    for j in range(last, k, -1):
+        keys[j], places[j] = keys[j - 1], places[j - 1]
+    keys[k], places[k] = key, place
+    return last + 1
+
+
+@njit(nogil=True, cache=True)
 def _assign_picture(raw, cells, boxes, classes, matched, ious, best_cost):  # type: ignore[no-untyped-def]
     total = raw.shape[0]
-    candidate = np.empty(total, np.int64)
-    iou = np.empty(total, np.float32)
-    cost = np.empty(total, np.float64)
+    iou, highest, cheapest = np.empty(total, np.float32), np.empty(_BEST, np.float32), np.empty(_BEST, np.float64)
+    of_highest, of_cheapest = np.empty(_BEST, np.int64), np.empty(_BEST, np.int64)
     for t in range(boxes.shape[0]):
         count = 0
         for a in range(total):
             x, y, stride = cells[a, 0], cells[a, 1], cells[a, 2]
-            iou[count], cost[count] = _candidate(
+            iou[a], cost = _candidate(
                 raw[a], x, y, stride, boxes[t, 0], boxes[t, 1], boxes[t, 2], boxes[t, 3], classes[t]
             )
-            if iou[count] != _NO_CANDIDATE:
-                candidate[count] = a
-                count += 1
-        falling = np.sort(-iou[:count])
-        best = -falling[:_BEST].sum()
-        k = int(best) if best >= 1 else 1
-        order = np.argsort(cost[:count], kind="mergesort")
-        for position in order[:k]:
-            a = candidate[position]
-            if cost[position] < best_cost[a]:  # a cell wanted by two boxes learns the cheaper one
-                best_cost[a] = cost[position]
-                matched[a] = t
-                ious[a] = iou[position]
+            if iou[a] != _NO_CANDIDATE:
+                _insert(-iou[a], a, count, highest, of_highest)
+                count = _insert(cost, a, count, cheapest, of_cheapest)
+        best = np.float32(0.0)
+        for k in range(count):
+            best -= highest[k]
+        for k in range(min(count, int(best) if best >= 1 else 1)):
+            a = of_cheapest[k]
+            if cheapest[k] < best_cost[a]:  # a cell wanted by two boxes learns the cheaper one
+                best_cost[a], matched[a], ious[a] = cheapest[k], t, iou[a]
 
 
 @njit(nogil=True, cache=True)

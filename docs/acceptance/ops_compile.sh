@@ -1,0 +1,1 @@
+python -m benchmarks.ops_compile
