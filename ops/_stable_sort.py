@@ -11,8 +11,8 @@ _SIGN, _ALL, _INFINITY = np.uint64(1 << 63), np.uint64(2**64 - 1), np.uint64(0x7
 _0, _1, _11, _32 = np.uint64(0), np.uint64(1), np.uint64(11), np.uint64(32)
 _DIGIT, _LOW = np.uint64(2**11 - 1), np.uint64(2**32 - 1)
 
-# Lists this long are faster sorted by their digits first; and so short ones by insertion.
-_LONG, _FEW = 256, 24
+# Lists this long are faster sorted by their digits first.
+_LONG = 256
 
 
 @_compiled
@@ -139,20 +139,21 @@ def by_leading_digit(entries, size):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def sort_digit(entries, start, shift, spare, items):  # type: ignore[no-untyped-def]
-    """Sort the entries from ``start`` on that have its leading digit; return where they end. The spares are as long."""
-    stop, digit = start + 1, entries[start] >> shift
+def sort_digit(entries, start, shift):  # type: ignore[no-untyped-def]
+    """Sort the entries from ``start`` on that have its leading digit; return where they end. Source: Shell (1959)."""
+    stop, digit, gap = start + 1, entries[start] >> shift, 1
     while stop < entries.size and entries[stop] >> shift == digit:
         stop += 1
-    if stop - start > _FEW:
-        merge_sort(entries, items, start, stop, spare, items[entries.size :])
-        return stop
-    for i in range(start + 1, stop):
-        entry, k = entries[i], i
-        while k > start and entries[k - 1] > entry:
-            entries[k] = entries[k - 1]
-            k -= 1
-        entries[k] = entry
+    while gap < (stop - start) // 9:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(start + gap, stop):
+            entry, k = entries[i], i
+            while k >= start + gap and entries[k - gap] > entry:
+                entries[k] = entries[k - gap]
+                k -= gap
+            entries[k] = entry
+        gap //= 3
     return stop
 
 

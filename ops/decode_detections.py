@@ -137,27 +137,33 @@ def _place_of(cell, levels):  # type: ignore[no-untyped-def]
 def _candidates(raw, steps, kind, first, classes, score_threshold, gate):  # type: ignore[no-untyped-def]
     """The highest class number of each cell and its score, and the entries, to sort, of the cells that reach the least.
 
-    The first two hold anything where a cell does not.
+    The first two hold anything where a cell does not. No loop branches on what is in the head: when a processor learns
+    that it foresaw this wrongly, a read from memory or two exponentials have been waited for.
     """
     cells = raw.size // (first + classes)
     highest_of, scores, entries = np.empty(cells, np.float32), np.empty(cells, np.float32), np.empty(cells, np.uint64)
-    by_rows = steps[1] != 1
-    if by_rows:
+    listed, count = np.empty(cells, np.int64), 0
+    for cell in range(cells):  # a score's factors are at most 1: one alone cannot bring it to the threshold
+        listed[count] = cell
+        count += _number(raw, steps, cell, 4) >= gate if kind == _YOLOX else True
+    if steps[1] != 1:
         _highest_of_columns(raw, first, classes, highest_of)
-    count = 0
-    for cell in range(cells):
+    else:
+        for i in range(count):
+            highest_of[listed[i]] = highest_number(raw, listed[i] * steps[0] + first, classes)
+    found, count = count, 0
+    for i in range(found):
+        cell = listed[i]
+        listed[count] = cell
+        count += highest_of[cell] >= gate
+    found, count = count, 0
+    for i in range(found):
+        cell = listed[i]
         objectness = _number(raw, steps, cell, 4) if kind == _YOLOX else np.float32(0.0)
-        if kind == _YOLOX and objectness < gate:
-            continue
-        highest = highest_of[cell] if by_rows else highest_number(raw, cell * steps[0] + first, classes)
-        if highest < gate:  # a score's factors are at most 1: one alone cannot bring it to the threshold
-            continue
-        score = np.float32(_score(kind, highest, objectness))
-        highest_of[cell], scores[cell] = highest, score
+        score, known = np.float32(_score(kind, highest_of[cell], objectness)), _number(raw, steps, cell, first)
+        scores[cell] = score
         entries[count] = falling_entry(score.view(np.uint32), cell)  # of no cell where it stays the last
-        # A NaN does not reach it; nor does a cell whose first class is NaN, as one of which all are. Not a branch: when
-        # a processor learns that it foresaw this wrongly, two exponentials have been waited for.
-        known = _number(raw, steps, cell, first)
+        # A NaN does not reach it; nor does a cell whose first class is NaN, as one of which all are.
         count += (score >= score_threshold) & (known == known)
     return highest_of, scores, entries[:count]
 
@@ -185,12 +191,11 @@ def _decode(  # type: ignore[no-untyped-def]
     """Walk the candidates from the best on; none is decoded that comes after as many as there is room for."""
     highest_of, scores_of, entries = _candidates(raw, steps, kind, first, classes, score_threshold, gate)
     order, shift = by_leading_digit(entries, entries.size)
-    items = np.empty(2 * order.size, np.int64)
-    kept, count = room_for(scores.size), 0
-    rank, ready = 0, 0
+    sides, areas, kept_classes, chained, last = room_for(scores.size)
+    count, rank, ready = 0, 0, 0
     while rank < order.size and count < scores.size:
         if rank == ready:
-            ready = sort_digit(order, rank, shift, entries, items)
+            ready = sort_digit(order, rank, shift)
         cell = place_of(order[rank])
         rank += 1
         gx, gy, stride = _place_of(cell, levels)
@@ -200,7 +205,7 @@ def _decode(  # type: ignore[no-untyped-def]
         if not seen:
             continue
         best = _first_class(raw, steps, cell, first, classes, highest_of[cell])
-        if keeps(kept, count, box, best, iou_threshold):
+        if keeps(sides, areas, kept_classes, chained, last, box, best, iou_threshold):
             boxes[count, 0], boxes[count, 1], boxes[count, 2], boxes[count, 3] = box
             scores[count], class_ids[count] = scores_of[cell], best
             count += 1

@@ -32,57 +32,71 @@ def overlaps(boxes, i, j, threshold):  # type: ignore[no-untyped-def]
     return intersection > threshold * (area_i + area_j - intersection)
 
 
-# A candidate is compared with so many kept boxes at once, in vectors, before it is looked whether one of them has won.
-_BLOCK = 16
+# Kept boxes stand in blocks of so many, which a candidate is compared with in vectors; and blocks in so many chains, as
+# a class has one of its own, or few share one.
+_BLOCK, _CHAINS = 16, 128
 
 
 @njit(nogil=True, cache=True)
 def room_for(count):  # type: ignore[no-untyped-def]
-    """Arrays for so many kept boxes, side by side: left, top, right, bottom, area and class.
+    """Arrays for so many kept boxes, no tuple of them: numba counts the references of all of one whenever it is read.
 
-    There is room for whole blocks, and no box overlaps what stands where none is kept yet.
+    By block: the sides of its boxes [left, top, right, bottom]; their areas; their classes; how many there are, and
+    which block is before it in its chain. By chain its last block; and, one more, how many blocks are in use.
     """
-    lanes = (count + _BLOCK - 1) // _BLOCK * _BLOCK
-    left, top, right, bottom = (
-        np.empty(lanes, np.float32),
-        np.empty(lanes, np.float32),
-        np.empty(lanes, np.float32),
-        np.empty(lanes, np.float32),
+    blocks = count // _BLOCK + min(count, _CHAINS)
+    last = np.empty(_CHAINS + 1, np.int64)
+    for chain in range(_CHAINS):  # np.full takes longer to compile
+        last[chain] = -1
+    last[_CHAINS] = 0
+    return (
+        np.empty((blocks, 4, _BLOCK), np.float32),
+        np.empty((blocks, _BLOCK), np.float64),
+        np.empty((blocks, _BLOCK), np.int64),
+        np.empty((blocks, 2), np.int64),
+        last,
     )
-    for k in range(lanes):  # np.full takes longer to compile
-        left[k], top[k], right[k], bottom[k] = np.inf, np.inf, -np.inf, -np.inf
-    return left, top, right, bottom, np.zeros(lanes, np.float64), np.zeros(lanes, np.int64)
 
 
 @njit(nogil=True, cache=True, inline="always")
-def keeps(kept, count, box, class_id, threshold):  # type: ignore[no-untyped-def]
-    """Whether none of the ``count`` boxes in ``kept`` is of this class and overlaps the box, which then joins them."""
-    left, top, right, bottom, areas, classes = kept
+def keeps(sides, areas, classes, chained, last, box, class_id, threshold):  # type: ignore[no-untyped-def]
+    """Whether none of the boxes kept so far is of this class and overlaps the box, which then joins them."""
     x1, y1, x2, y2 = box
     area = np.float64(x2 - x1) * np.float64(y2 - y1)
-    start, lost = 0, False
-    while start < count and not lost:
-        for lane in range(_BLOCK):
-            k = start + lane
-            width = lower_of(right[k], x2) - higher_of(left[k], x1)
-            height = lower_of(bottom[k], y2) - higher_of(top[k], y1)
-            shared = np.float64(width) * np.float64(height)  # as in `overlaps`
-            above = shared > threshold * (areas[k] + area - shared)
-            lost |= above & (width > 0) & (height > 0) & (classes[k] == class_id)
-        start += _BLOCK
+    chain = class_id & (_CHAINS - 1)
+    block, lost, nothing = last[chain], False, np.float32(0.0)
+    while block >= 0 and not lost:
+        for k in range(_BLOCK):
+            width = lower_of(sides[block, 2, k], x2) - higher_of(sides[block, 0, k], x1)
+            height = lower_of(sides[block, 3, k], y2) - higher_of(sides[block, 1, k], y1)
+            # As in `overlaps`; all that is compared has 64 bits, or its truth would be packed and unpacked.
+            shared = np.float64(higher_of(width, nothing)) * np.float64(higher_of(height, nothing))
+            above = shared > threshold * (areas[block, k] + area - shared)
+            lost |= above & (shared > 0) & (classes[block, k] == class_id)
+        block = chained[block, 1]
     if not lost:
-        left[count], top[count], right[count], bottom[count] = x1, y1, x2, y2
-        areas[count], classes[count] = area, class_id
+        block = last[chain]
+        if block < 0 or chained[block, 0] == _BLOCK:
+            block = last[_CHAINS]
+            for k in range(_BLOCK):  # nothing overlaps these
+                sides[block, 0, k], sides[block, 1, k] = np.inf, np.inf
+                sides[block, 2, k], sides[block, 3, k] = -np.inf, -np.inf
+                areas[block, k], classes[block, k] = 0, 0
+            chained[block, 0], chained[block, 1], last[chain], last[_CHAINS] = 0, last[chain], block, block + 1
+        k = chained[block, 0]
+        sides[block, 0, k], sides[block, 1, k], sides[block, 2, k], sides[block, 3, k] = x1, y1, x2, y2
+        areas[block, k], classes[block, k], chained[block, 0] = area, class_id, k + 1
     return not lost
 
 
 @njit(nogil=True, cache=True)
 def suppress(boxes, class_ids, order, threshold):  # type: ignore[no-untyped-def]
     """Walk the candidates in ``order`` and keep each that no kept box of its class overlaps."""
-    chosen, kept, count = np.empty(order.size, np.int64), room_for(order.size), 0
+    chosen, count = np.empty(order.size, np.int64), 0
+    sides, areas, classes, chained, last = room_for(order.size)
     for candidate in order:
         box = boxes[candidate, 0], boxes[candidate, 1], boxes[candidate, 2], boxes[candidate, 3]
-        if keeps(kept, count, box, class_ids[candidate], threshold):
+        if keeps(sides, areas, classes, chained, last, box, class_ids[candidate], threshold):
             chosen[count] = candidate
             count += 1
     return chosen[:count]
