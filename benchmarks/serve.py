@@ -7,7 +7,7 @@ on the same cores. Then what comes of four times as much as it can answer, and w
 
 The peers live in an environment of their own, whose Python SERVE_PEERS names; without it ours runs alone. wrk is a
 Debian package. A file given by --json that exists has its rounds added to, so that long runs can be cut in pieces. The
-services stand side by side and take turns, one under load at a time. The capacity is the same work in a loop in one
+services stand side by side and take turns, the others halted meanwhile. The capacity is the same work in a loop in one
 process: JPEG in, JSON out, no HTTP. A service's CPU time is that of all its processes.
 """
 
@@ -106,10 +106,13 @@ def services(bench: Bench, report: Report) -> None:
             started = [held.enter_context(running(name, way, spec, bench.picture)) for name, way in chosen.items()]
             for one in started:
                 check_equal(one.name, one.ask(bench.picture), expected)
+                one.pause()
             for _ in range(bench.rounds):
                 _note(report, bundle, "in process", {"capacity": capacity(bench, path)})
                 for one in started:
+                    one.resume()
                     _note(report, bundle, one.name, _measured(one, bench))
+                    one.pause()
 
 
 def _measured(one: Running, bench: Bench) -> dict[str, float]:

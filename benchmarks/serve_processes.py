@@ -62,6 +62,14 @@ class Running(NamedTuple):
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
             return json.load(answer)
 
+    def pause(self) -> None:
+        """Stop all its processes where they are: even idle ones poll."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let them go on."""
+        os.killpg(self.process.pid, signal.SIGCONT)
+
     def cpu_seconds(self) -> float:
         """Processor time of all its processes so far."""
         return sum(_cpu_ticks(pid) for pid in _tree(self.process.pid)) / os.sysconf("SC_CLK_TCK")
@@ -117,6 +125,8 @@ def _await(service: Running, picture: bytes) -> None:
 def _end(process: subprocess.Popen[bytes]) -> None:
     """As an operator would, and by force where that does not help."""
     tree = _tree(process.pid)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGCONT)
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(20)
