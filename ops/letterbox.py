@@ -85,20 +85,23 @@ def _columns(width: int, new_width: int) -> Any:
     return first, weight
 
 
-@njit(nogil=True, cache=True, fastmath=True)
-def _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, blended):  # type: ignore[no-untyped-def]
-    """Write one resized row: blend two source rows, then blend columns."""
-    height, width = image.shape[0], image.shape[1]
-    a, b, w = _source(y, height / new_height, height)
-    upper, lower = image[a].reshape(width * 3), image[b].reshape(width * 3)
-    blend_rows(upper, lower, w, blended)
-    for i in range(width * 3, blended.size):  # the right neighbour of the last column is that column
-        blended[i] = blended[i - 3]
+@njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+def _rows(image, out, from_y, to_y, new_height, top, left, first, weight, order, gain, shift):  # type: ignore[no-untyped-def]
+    """Write some resized rows, each by blending two source rows and then the columns of what that gives."""
+    height, line = image.shape[0], image.shape[1] * 3
+    source = image.reshape(height * line)
+    blended = np.empty(line + SPARE, np.float32)
     c0, c1, c2 = order[0], order[1], order[2]
     gains, shifts = (gain[c0], gain[c1], gain[c2]), (shift[c0], shift[c1], shift[c2])
+    plane0, plane1, plane2 = out[c0], out[c1], out[c2]
     end = left + first.size
-    row0, row1, row2 = out[c0, top + y, left:end], out[c1, top + y, left:end], out[c2, top + y, left:end]
-    blend_columns(blended, first, weight, gains, shifts, row0, row1, row2)
+    for y in range(from_y, to_y):
+        a, b, w = _source(y, height / new_height, height)
+        blend_rows(source[a * line : (a + 1) * line], source[b * line : (b + 1) * line], w, blended)
+        for i in range(line, blended.size):  # the right neighbour of the last column is that column
+            blended[i] = blended[i - 3]
+        row0, row1, row2 = plane0[top + y, left:end], plane1[top + y, left:end], plane2[top + y, left:end]
+        blend_columns(blended, first, weight, gains, shifts, row0, row1, row2)
 
 
 @njit(nogil=True, cache=True)
@@ -108,7 +111,9 @@ def _pad(out, part, parts, new_height, new_width, top, left, padding):  # type: 
     for channel in range(3):
         plane = out[channel]
         for y in range(part * beside // parts, (part + 1) * beside // parts):
-            plane[y if y < top else y + new_height] = padding[channel]
+            row = plane[y if y < top else y + new_height]
+            for x in range(row.size):
+                row[x] = padding[channel]
         if new_width == out.shape[2]:
             continue
         for y in range(top + part * new_height // parts, top + (part + 1) * new_height // parts):
@@ -122,9 +127,8 @@ def _part(part, parts, columns, image, out, new_height, new_width, top, left, or
     first, weight = columns
     if border:
         _pad(out, part, parts, new_height, new_width, top, left, padding)
-    blended = np.empty(image.shape[1] * 3 + SPARE, np.float32)
-    for y in range(part * new_height // parts, (part + 1) * new_height // parts):
-        _row(image, out, y, new_height, top, left, first, weight, order, gain, shift, blended)
+    from_y, to_y = part * new_height // parts, (part + 1) * new_height // parts
+    _rows(image, out, from_y, to_y, new_height, top, left, first, weight, order, gain, shift)
 
 
 @njit(nogil=True, cache=True)
