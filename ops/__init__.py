@@ -6,6 +6,7 @@ or fetched from the cache at their first call, not at import.
 
 from __future__ import annotations
 
+import ops._cache  # noqa: F401  first: the others are decorated at their import
 from ops._coco import CocoMatches, CocoProtocol
 from ops.argmax_resize import argmax_resize
 from ops.batch_norm_act import batch_norm_act, batch_norm_act_backward
