@@ -207,6 +207,7 @@ class Batcher:
                 return
         if fault is not None:
             self._end(piece, error=fault)
+            del fault  # it knows this frame
         elif piece.job.key is not None and self.down:
             self._end(piece, error=engine_down())
         else:
@@ -321,9 +322,11 @@ class Batcher:
 
 def _deliver(piece: _Piece, answer: Any, error: Exception | None) -> None:
     piece.left()
-    if piece.future.done():  # cancelled
+    future = piece.future
+    del piece.future  # it will know the error, the error the frames that it passed, and those the piece
+    if future.done():  # cancelled
         return
     if error is None:
-        piece.future.set_result(answer)
+        future.set_result(answer)
     else:
-        piece.future.set_exception(error)
+        future.set_exception(error)

@@ -79,10 +79,7 @@ class Served:
         options: Mapping[str, Any] | None = None,
     ) -> Answer:
         """`results` of one picture; what went wrong with it is raised."""
-        answer = (await self.results([picture], caller, finish, explain=explain, options=options))[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        return _value((await self.results([picture], caller, finish, explain=explain, options=options))[0])
 
     async def results(
         self,
@@ -122,9 +119,7 @@ class Served:
             if name not in self.output_names:
                 raise RequestError(400, f"output {name!r} is unknown; known are {', '.join(self.output_names)}")
         explain = set(wanted) != {self.model.spec.network.output}
-        (raw,) = await self._answers([TensorJob(self.model, batch, explain, self._observer)], caller)
-        if isinstance(raw, Exception):
-            raise raw
+        raw = _value((await self._answers([TensorJob(self.model, batch, explain, self._observer)], caller))[0])
         found = dict(zip(self.model.task.wanted(self.model.spec, explain), raw, strict=True))
         return {name: found[name] for name in wanted}
 
@@ -135,10 +130,7 @@ class Served:
         """
         if size <= _SHORT:
             return function()
-        (answer,) = await caller.wait(self._in_lanes([CallJob(function)], caller.deadline))
-        if isinstance(answer, Exception):
-            raise answer
-        return cast(Answer, answer)
+        return cast(Answer, _value((await caller.wait(self._in_lanes([CallJob(function)], caller.deadline)))[0]))
 
     @property
     def input_name(self) -> str:
@@ -247,6 +239,16 @@ async def _outcome(batcher: Batcher, job: Job, deadline: float, place: Place) ->
         return await batcher.answer(job, deadline, place.leave)
     except Exception as error:
         return error
+
+
+def _value(answer: Answer | Exception) -> Answer:
+    """The answer; an error is raised, and no frame that it passes from here on keeps it in a circle."""
+    if isinstance(answer, Exception):
+        try:
+            raise answer
+        finally:
+            del answer
+    return answer
 
 
 class _Told:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gc
 import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Hashable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from live_service import wait_for
+from live_service import live, wait_for
+from tiny_bundle import WARM, flat_png
 
+from serve import create_app
 from serve.batcher import Batcher, Rows
 from serve.batching import BatchQueue, Bounds, RunTime
 from serve.errors import RequestError
+from serve.jobs import PictureJob
 from serve.workers import Workers
+from toolkit.inference import load
 
 POISON = -1.0
 
@@ -297,19 +303,55 @@ def test_closed_workers_end_their_threads() -> None:
     wait_for(lambda: not any(thread.is_alive() for thread in started))
 
 
-def test_what_is_answered_is_let_go_at_once() -> None:
-    """Not when the collector of circles comes by: a job holds megabytes of pixels."""
+@pytest.mark.parametrize("fault", ["", "prepare", "finish", "poison", "late", "cancelled"])
+def test_nothing_keeps_a_job_that_has_been_answered(fault: str) -> None:
+    """Whether Python looks for circles is a matter of chance; until then a picture would lie about for each of them."""
 
     async def test(bench: Bench) -> None:
-        jobs = [Number(value) for value in range(4)]
-        known = [weakref.ref(job) for job in jobs]
-        await outcomes([bench.ask(job) for job in jobs])
-        jobs.clear()
-        await until(lambda: not any(ref() for ref in known))
+        job = Number(POISON if fault == "poison" else 1, fault=fault)
+        known = weakref.ref(job)
+        if fault in ("late", "cancelled"):
+            bench.engine.gate.clear()
+        task = bench.ask(job, seconds=0.05 if fault == "late" else 20)
+        del job
+        if fault in ("late", "cancelled"):
+            await until(lambda: bench.engine.waits == 1)
+            await asyncio.sleep(0.06)
+            if fault == "cancelled":
+                task.cancel()
+            bench.engine.gate.set()
+        (outcome,) = await outcomes([task])
+        assert isinstance(outcome, BaseException) is bool(fault)
+        del task, outcome
+        await until(lambda: known() is None)
 
-    gc.collect()
     gc.disable()
     try:
         scenario(test)
     finally:
         gc.enable()
+
+
+def test_nothing_keeps_a_picture_that_has_been_answered(tiny_bundle: Path) -> None:
+    """The same over HTTP: good pictures, damaged ones, and wrong options."""
+    pictures = [flat_png(WARM, (300, 300)), flat_png(WARM, (300, 300))[:200], b"no picture"]
+    app = create_app(load(tiny_bundle, "cpu", threads=1))
+    with live(app) as client:
+        alive = weakref.WeakSet[PictureJob]()
+        made = PictureJob.__init__
+        gc.collect()
+        gc.disable()
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(PictureJob, "__init__", lambda job, *given: (alive.add(job), made(job, *given))[1])
+                for path in ("/predict", "/predict/batch", "/object-detection"):
+                    for picture in pictures:
+                        body: dict[str, Any] = {"content": picture}
+                        if path == "/predict/batch":
+                            body = {"files": [("file", picture)]}
+                        elif path == "/object-detection":
+                            body = {"json": {"image": base64.b64encode(picture).decode()}}
+                        assert client.post(path, **body).status_code in (200, 400)
+                wait_for(lambda: not alive)
+        finally:
+            gc.enable()
