@@ -85,9 +85,12 @@ format: env
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-licences: env  ## fails when a dependency is under the GPL or AGPL
-	$(BIN)/pip-licenses --partial-match --fail-on 'GNU General Public License;GPL-2;GPL-3;GPLv2;GPLv3;Affero;AGPL' \
-		--order=license
+# What is installed for training, tests and Ray; a server's own environment is a part of both.
+licences: env $(RAY)/.done  ## fails when a dependency is under the GPL or AGPL
+	for each in $(VENV) $(RAY); do \
+		$(BIN)/pip-licenses --python=$$each/bin/python --partial-match --order=license \
+			--fail-on 'GNU General Public License;GNU Affero;GPL-2.0;GPL-3.0;GPLv2;GPLv3;AGPL' || exit 1; \
+	done
 
 wheel: env
 	rm -rf dist
