@@ -21,7 +21,7 @@ from ops._kernel import kernel
 from ops._stable_sort import by_leading_digit, falling_entry, place_of, sort_digit
 from ops.boxes_to_picture import to_picture
 from ops.letterbox import Placement
-from ops.nms import keeps, room_for, suppress_on_device
+from ops.nms import mark_best, room_for, suppress_on_device
 
 DetectionHead = Literal["yolox", "distances", "boxes"]
 HeadLayout = Literal["cells_first", "channels_first"]
@@ -30,6 +30,9 @@ _HEADS, _LAYOUTS = get_args(DetectionHead), get_args(HeadLayout)
 _YOLOX, _DISTANCES, _BOXES = range(3)
 
 _AS_GIVEN = Placement(1.0, 1.0, 0, 0)
+
+# Boxes that are decoded, then compared with the kept ones, at a time.
+_AT_A_TIME = 64
 
 Detections = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
 
@@ -188,27 +191,40 @@ def _decode(  # type: ignore[no-untyped-def]
     raw, steps, kind, bins, first, classes, levels, scale_y, scale_x, top, left, height, width, score_threshold, gate,
     iou_threshold, boxes, scores, class_ids,
 ):  # fmt: skip
-    """Walk the candidates from the best on; none is decoded that comes after as many as there is room for."""
+    """Walk the candidates from the best on, some at a time; none is decoded after as many as there is room for."""
     highest_of, scores_of, entries = _candidates(raw, steps, kind, first, classes, score_threshold, gate)
     order, shift = by_leading_digit(entries, entries.size)
     sides, areas, kept_classes, chained, last = room_for(scores.size)
-    count, rank, ready = 0, 0, 0
+    found, ids, marks = (
+        np.empty((_AT_A_TIME, 4), np.float32),
+        np.empty(_AT_A_TIME, np.int64),
+        np.empty(_AT_A_TIME, np.bool_),
+    )
+    cells, count, rank, ready = np.empty(_AT_A_TIME, np.int64), 0, 0, 0
     while rank < order.size and count < scores.size:
-        if rank == ready:
-            ready = sort_digit(order, rank, shift)
-        cell = place_of(order[rank])
-        rank += 1
-        gx, gy, stride = _place_of(cell, levels)
-        box, seen = _decode_box(
-            raw, steps, kind, bins, cell, gx, gy, stride, scale_y, scale_x, top, left, height, width
-        )
-        if not seen:
-            continue
-        best = _first_class(raw, steps, cell, first, classes, highest_of[cell])
-        if keeps(sides, areas, kept_classes, chained, last, box, best, iou_threshold):
-            boxes[count, 0], boxes[count, 1], boxes[count, 2], boxes[count, 3] = box
-            scores[count], class_ids[count] = scores_of[cell], best
-            count += 1
+        size = 0
+        while rank < order.size and size < _AT_A_TIME:
+            if rank == ready:
+                ready = sort_digit(order, rank, shift)
+            cell = place_of(order[rank])
+            rank += 1
+            gx, gy, stride = _place_of(cell, levels)
+            box, seen = _decode_box(
+                raw, steps, kind, bins, cell, gx, gy, stride, scale_y, scale_x, top, left, height, width
+            )
+            if seen:
+                found[size, 0], found[size, 1], found[size, 2], found[size, 3] = box
+                ids[size] = _first_class(raw, steps, cell, first, classes, highest_of[cell])
+                cells[size] = cell
+                size += 1
+        most = scores.size - count
+        mark_best(found, ids, 0, size, iou_threshold, most, sides, areas, kept_classes, chained, last, marks)
+        for i in range(size):
+            if marks[i]:
+                for side in range(4):
+                    boxes[count, side] = found[i, side]
+                scores[count], class_ids[count] = scores_of[cells[i]], ids[i]
+                count += 1
     return count
 
 

@@ -39,7 +39,7 @@ _BLOCK, _CHAINS = 16, 128
 
 @njit(nogil=True, cache=True)
 def room_for(count):  # type: ignore[no-untyped-def]
-    """Arrays for so many kept boxes, no tuple of them: numba counts the references of all of one whenever it is read.
+    """Arrays for so many kept boxes.
 
     By block: the sides of its boxes [left, top, right, bottom]; their areas; their classes; how many there are, and
     which block is before it in its chain. By chain its last block; and, one more, how many blocks are in use.
@@ -58,23 +58,34 @@ def room_for(count):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(nogil=True, cache=True, inline="always")
-def keeps(sides, areas, classes, chained, last, box, class_id, threshold):  # type: ignore[no-untyped-def]
-    """Whether none of the boxes kept so far is of this class and overlaps the box, which then joins them."""
-    x1, y1, x2, y2 = box
-    area = np.float64(x2 - x1) * np.float64(y2 - y1)
-    chain = class_id & (_CHAINS - 1)
-    block, lost, nothing = last[chain], False, np.float32(0.0)
-    while block >= 0 and not lost:
-        for k in range(_BLOCK):
-            width = lower_of(sides[block, 2, k], x2) - higher_of(sides[block, 0, k], x1)
-            height = lower_of(sides[block, 3, k], y2) - higher_of(sides[block, 1, k], y1)
-            # As in `overlaps`; all that is compared has 64 bits, or its truth would be packed and unpacked.
-            shared = np.float64(higher_of(width, nothing)) * np.float64(higher_of(height, nothing))
-            above = shared > threshold * (areas[block, k] + area - shared)
-            lost |= above & (shared > 0) & (classes[block, k] == class_id)
-        block = chained[block, 1]
-    if not lost:
+@njit(nogil=True, cache=True)
+def mark_best(  # type: ignore[no-untyped-def]
+    boxes, class_ids, begin, end, threshold, most, sides, areas, classes, chained, last, marks
+):
+    """Mark those of the boxes from ``begin`` to ``end`` that no kept one of their class overlaps: they join them.
+
+    Return how many, ``most`` of them at most. Many at a time, as to count the references of the arrays of kept boxes
+    takes numba longer than to compare one with them.
+    """
+    count, nothing = 0, np.float32(0.0)
+    for i in range(begin, end):
+        x1, y1, x2, y2, class_id = boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3], class_ids[i]
+        area = np.float64(x2 - x1) * np.float64(y2 - y1)
+        chain = class_id & (_CHAINS - 1)
+        block, lost = last[chain], count == most
+        while block >= 0 and not lost:
+            for k in range(_BLOCK):
+                width = lower_of(sides[block, 2, k], x2) - higher_of(sides[block, 0, k], x1)
+                height = lower_of(sides[block, 3, k], y2) - higher_of(sides[block, 1, k], y1)
+                # As in `overlaps`; all that is compared has 64 bits, or its truth would be packed and unpacked.
+                shared = np.float64(higher_of(width, nothing)) * np.float64(higher_of(height, nothing))
+                above = shared > threshold * (areas[block, k] + area - shared)
+                lost |= above & (shared > 0) & (classes[block, k] == class_id)
+            block = chained[block, 1]
+        marks[i] = not lost
+        if lost:
+            continue
+        count += 1
         block = last[chain]
         if block < 0 or chained[block, 0] == _BLOCK:
             block = last[_CHAINS]
@@ -86,20 +97,26 @@ def keeps(sides, areas, classes, chained, last, box, class_id, threshold):  # ty
         k = chained[block, 0]
         sides[block, 0, k], sides[block, 1, k], sides[block, 2, k], sides[block, 3, k] = x1, y1, x2, y2
         areas[block, k], classes[block, k], chained[block, 0] = area, class_id, k + 1
-    return not lost
+    return count
 
 
 @njit(nogil=True, cache=True)
 def suppress(boxes, class_ids, order, threshold):  # type: ignore[no-untyped-def]
     """Walk the candidates in ``order`` and keep each that no kept box of its class overlaps."""
-    chosen, count = np.empty(order.size, np.int64), 0
-    sides, areas, classes, chained, last = room_for(order.size)
-    for candidate in order:
-        box = boxes[candidate, 0], boxes[candidate, 1], boxes[candidate, 2], boxes[candidate, 3]
-        if keeps(sides, areas, classes, chained, last, box, class_ids[candidate], threshold):
-            chosen[count] = candidate
-            count += 1
-    return chosen[:count]
+    size = order.size
+    falling, ids, marks = np.empty((size, 4), np.float32), np.empty(size, np.int64), np.empty(size, np.bool_)
+    for i in range(size):
+        for side in range(4):
+            falling[i, side] = boxes[order[i], side]
+        ids[i] = class_ids[order[i]]
+    sides, areas, classes, chained, last = room_for(size)
+    count = mark_best(falling, ids, 0, size, threshold, size, sides, areas, classes, chained, last, marks)
+    chosen, found = np.empty(count, np.int64), 0
+    for i in range(size):
+        if marks[i]:
+            chosen[found] = order[i]
+            found += 1
+    return chosen
 
 
 @kernel(
