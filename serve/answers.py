@@ -48,6 +48,11 @@ class DetectionAnswer(ResultAnswer):
     scores: list[float] = Field(description="N scores from 0 to 1.")
     class_ids: list[int] = Field(description="N positions in `class_names`.")
     labels: list[str] = Field(description="N class names.")
+    decisions: list[str] | None = Field(
+        default=None, description="N class names, or 'unsure'; missing of a bundle that always answers."
+    )
+    abstained: list[bool] | None = Field(default=None, description="N times whether the bundle is unsure.")
+    reasons: list[str] | None = Field(default=None, description="N times why, in one sentence, or ''.")
 
 
 class RankedClass(BaseModel):
@@ -65,6 +70,11 @@ class ClassificationAnswer(ResultAnswer):
     score: float = Field(description="Its probability.")
     class_id: int = Field(description="Its position in `class_names`.")
     top: list[RankedClass] = Field(description="The `top_k` likeliest classes, falling.")
+    decision: str | None = Field(
+        default=None, description="The likeliest class, or 'unsure'; missing of a bundle that always answers."
+    )
+    abstained: bool | None = Field(default=None, description="Whether the bundle is unsure.")
+    reason: str | None = Field(default=None, description="Why, in one sentence, or ''.")
 
 
 class RunLengths(BaseModel):

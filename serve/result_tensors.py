@@ -26,6 +26,7 @@ class _Part:
     datatype: str
     shape: tuple[int | str, ...]
     values: Callable[[Any], NDArray[Any] | list[bytes]]
+    may_abstain: bool = False  # only of bundles that do
 
 
 def _detection_labels(result: DetectionResult) -> list[bytes]:
@@ -40,6 +41,14 @@ def _label(result: ClassificationResult) -> list[bytes]:
     return [result.label.encode()]
 
 
+def _decisions(result: DetectionResult) -> list[bytes]:
+    return [decision.encode() for decision in result.decisions]
+
+
+def _reasons(result: DetectionResult) -> list[bytes]:
+    return [reason.encode() for reason in result.reasons]
+
+
 def _label_map(result: SegmentationResult) -> NDArray[np.uint8]:
     return result.mask
 
@@ -51,11 +60,15 @@ _PARTS: dict[str, tuple[_Part, ...]] = {
         _Part("scores", "FP32", (-1,), lambda result: result.scores),
         _Part("class_ids", "INT64", (-1,), lambda result: result.class_ids),
         _Part("labels", BYTES, (-1,), _detection_labels),
+        _Part("decisions", BYTES, (-1,), _decisions, may_abstain=True),
+        _Part("reasons", BYTES, (-1,), _reasons, may_abstain=True),
     ),
     "classification": (
         _Part("probabilities", "FP32", ("classes",), lambda result: result.probabilities),
         _Part("class_id", "INT64", (1,), _class_id),
         _Part("label", BYTES, (1,), _label),
+        _Part("decision", BYTES, (1,), lambda result: [result.decision.encode()], may_abstain=True),
+        _Part("reason", BYTES, (1,), lambda result: [result.reason.encode()], may_abstain=True),
     ),
     "segmentation": (_Part("label_map", "UINT8", (-1, -1), _label_map),),
 }
@@ -73,6 +86,7 @@ def answer_specs(spec: BundleSpec) -> list[TensorSpec]:
     return [
         TensorSpec(part.name, part.datatype, tuple(classes if size == "classes" else int(size) for size in part.shape))
         for part in _PARTS[spec.task]
+        if spec.abstention or not part.may_abstain
     ]
 
 

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from toolkit.abstention import Abstention
 from toolkit.errors import UserError, suggest
 from toolkit.preprocess import Preprocessing
 
@@ -27,6 +28,7 @@ MOST_CLASSES = 255  # in a mask; 255 itself means "not labelled"
 EXPORT_AGAIN = "copy or export the bundle again"
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -100,6 +102,37 @@ class SegmentationPostprocessing(Postprocessing):
     regions: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
+class Calibration(_Block):
+    """What was fitted to the validation pictures at export; ``toolkit.exporting.calibrate`` says how.
+
+    Answers whose score is not over ``abstain_at`` are "unsure", so that of the others at most ``error_level`` are
+    wrong; both are None where the bundle always answers. ``fitted_on`` says on what.
+    """
+
+    abstain_at: Probability | None = None
+    error_level: Probability | None = None
+    fitted_on: str = ""
+
+    @property
+    def abstention(self) -> Abstention | None:
+        if self.abstain_at is None or self.error_level is None:
+            return None
+        return Abstention(self.abstain_at, self.error_level)
+
+
+class ClassifierCalibration(Calibration):
+    """The logits are divided by ``temperature`` before they become probabilities."""
+
+    temperature: Finite = Field(default=1.0, gt=0)
+
+
+class DetectorCalibration(Calibration):
+    """A box's score s becomes sigmoid(slope * logit(s) + offset), how often such boxes are right."""
+
+    slope: Finite = Field(default=1.0, gt=0)
+    offset: Finite = 0.0
+
+
 class Provenance(_Block):
     """Where the bundle comes from; ``config`` and ``data`` hold no path of the machine that trained it."""
 
@@ -130,6 +163,12 @@ class BundleSpec(_Block):
     flaws: tuple[str, ...] = ()
     provenance: Provenance = Provenance()
     files: dict[str, Digest] = Field(default_factory=dict)
+
+    @property
+    def abstention(self) -> Abstention | None:
+        """When answers are unsure; None of a bundle that always answers."""
+        calibration: Calibration | None = getattr(self, "calibration", None)
+        return calibration.abstention if calibration else None
 
     @field_validator("labels")
     @classmethod
@@ -164,6 +203,7 @@ class DetectionSpec(BundleSpec):
     task: Literal["detection"]
     network: DetectorNetwork
     postprocessing: DetectionPostprocessing = DetectionPostprocessing()
+    calibration: DetectorCalibration | None = None
     pipeline: tuple[dict[str, str], ...] = ({"detect": "self"},)
 
     @model_validator(mode="after")
@@ -187,6 +227,7 @@ class ClassificationSpec(BundleSpec):
     task: Literal["classification"]
     network: ClassifierNetwork
     postprocessing: ClassificationPostprocessing = ClassificationPostprocessing()
+    calibration: ClassifierCalibration | None = None
     pipeline: tuple[dict[str, str], ...] = ({"classify": "self"},)
 
 

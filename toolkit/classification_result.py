@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.abstention import UNSURE, Abstention
 from toolkit.errors import UserError
 from toolkit.result_base import RGB, Result, expect_dtype
 
@@ -29,6 +30,7 @@ class ClassificationResult(Result):
             It covers the whole picture at a resolution of its own and is there to be drawn: ``to_dict`` and
             comparisons leave it out.
         top_k: how many of the likeliest classes ``to_dict`` and ``top()`` list; no part of comparisons.
+        abstention: when the answer is "unsure", or None where the bundle always answers.
     """
 
     source: str
@@ -39,6 +41,7 @@ class ClassificationResult(Result):
     picture: Callable[[], RGB] | None = field(default=None, repr=False)
     class_activation: NDArray[np.float32] | None = field(default=None, repr=False)
     top_k: int = 5
+    abstention: Abstention | None = None
     _arrays: ClassVar[tuple[str, ...]] = ("probabilities",)
 
     def __post_init__(self) -> None:
@@ -73,6 +76,21 @@ class ClassificationResult(Result):
         """The probability of the likeliest class."""
         return float(self.probabilities[self.class_id])
 
+    @property
+    def decision(self) -> str:
+        """The name of the likeliest class, or "unsure" where the bundle abstains."""
+        return self.abstention.decision(self.label, self.score) if self.abstention else self.label
+
+    @property
+    def abstained(self) -> bool:
+        """Whether the bundle is unsure."""
+        return self.abstention is not None and self.abstention.abstains(self.score)
+
+    @property
+    def reason(self) -> str:
+        """Why the bundle is unsure, in one sentence; "" where it is not."""
+        return self.abstention.reason(self.label, self.score) if self.abstention else ""
+
     def top(self, k: int | None = None) -> list[tuple[str, float]]:
         """The k (else ``top_k``) likeliest classes, or all if fewer, as (label, score); equal scores lower id first."""
         k = self.top_k if k is None else k
@@ -84,11 +102,13 @@ class ClassificationResult(Result):
     def _draw_on(self, image: RGB) -> RGB:
         from toolkit.drawing import draw_classification
 
-        return draw_classification(image, self.probabilities, self.class_names, self.class_activation)
+        said = UNSURE if self.abstained else ""
+        return draw_classification(image, self.probabilities, self.class_names, self.class_activation, said)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by their names, the winning ``label``, ``score`` and ``class_id``, and ``top``, the ``top_k``
-        likeliest classes as ``{"label", "score"}``. Probabilities are rounded to 6 decimals."""
+        likeliest classes as ``{"label", "score"}``; ``decision``, ``abstained`` and ``reason`` where the bundle may
+        abstain. Probabilities are rounded to 6 decimals."""
         return self._as_dict(
             {
                 "probabilities": [round(value, 6) for value in self.probabilities.tolist()],
@@ -96,9 +116,15 @@ class ClassificationResult(Result):
                 "score": round(self.score, 6),
                 "class_id": self.class_id,
                 "top": [{"label": label, "score": round(score, 6)} for label, score in self.top()],
+                **self._decided(),
             }
         )
 
+    def _decided(self) -> dict[str, Any]:
+        if self.abstention is None:
+            return {}
+        return {"decision": self.decision, "abstained": self.abstained, "reason": self.reason}
+
     def _gist(self) -> str:
-        """Such as ``plastic 0.93, glass 0.04``."""
-        return ", ".join(f"{label} {score:.2f}" for label, score in self.top(2))
+        """Such as ``plastic 0.93, glass 0.04``; the reason where the bundle abstains."""
+        return self.reason or ", ".join(f"{label} {score:.2f}" for label, score in self.top(2))

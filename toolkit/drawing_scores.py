@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.drawing_text import RGB, Panel, Row
+from toolkit.drawing_text import NO_CLASS, RGB, Panel, Row
 
 SHOWN = 3
 _BAND = 64  # rows at a time: what a picture needs in between stays in the cache
@@ -19,17 +19,26 @@ def draw_classification(
     probabilities: NDArray[np.float32],
     class_names: Sequence[str],
     heat_map: NDArray[np.float32] | None = None,
+    said: str = "",
 ) -> RGB:
     """Draw the three likeliest of C classes into a copy of ``image`` (RGB uint8 [H, W, 3]), at the upper left corner.
 
-    ``heat_map`` [h, w] from 0 to 1, which covers the whole picture at any resolution, is blended in under them. On
-    small pictures fewer classes are shown; a label whose characters no font here has is written as its class number.
+    ``heat_map`` [h, w] from 0 to 1, which covers the whole picture at any resolution, is blended in under them;
+    ``said`` stands in a line over them. On small pictures fewer classes are shown; a label whose characters no font
+    here has is written as its class number.
     """
     drawn = image.copy() if heat_map is None else blend_heat(image, heat_map)
     best = np.argsort(-probabilities, kind="stable")[:SHOWN].tolist()
     values = probabilities.tolist()
     rows = [Row(class_id, class_names[class_id], f"{values[class_id]:.2f}", values[class_id]) for class_id in best]
-    Panel((image.shape[1], image.shape[0]), rows).draw(drawn, 0, 0)
+    size, top = (image.shape[1], image.shape[0]), 0
+    if said:
+        line = Panel(size, [Row(NO_CLASS, said, "")])
+        line.draw(drawn, 0, 0)
+        top = line.height
+    panel = Panel(size, rows)
+    if top + panel.height <= size[1]:  # on a picture of a line's height there is room for what is said alone
+        panel.draw(drawn, 0, top)
     return drawn
 
 

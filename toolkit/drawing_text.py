@@ -31,7 +31,7 @@ PALETTE: tuple[Color, ...] = (
 FONTS = ("NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "wqy-zenhei.ttc", "msyh.ttc", "PingFang.ttc", "DejaVuSans.ttf")
 _NO_CHARACTER = "\U0010ffff"  # never assigned: draws as the font's sign for a missing glyph
 _DIMMED = 0.22  # of the picture's light stays under a panel: white text on it has a contrast of 11 or more (WCAG 2.1)
-_NO_CLASS = -1
+NO_CLASS = -1
 _NARROWEST = 8  # a panel is at least this many letters' heights wide, so that its bars can be compared
 
 
@@ -129,7 +129,7 @@ class Panel:
     def _draw_text(self, pen: ImageDraw.ImageDraw, top: int, row: Row) -> None:
         name, font = self._written(row)
         left = self._pad
-        if row.bar is None and row.class_id != _NO_CLASS:
+        if row.bar is None and row.class_id != NO_CLASS:
             left += self.font_size + self._pad
             square = (self._pad, top + self._pad // 2, left - self._pad - 1, top + self._pad // 2 + self.font_size - 1)
             pen.rectangle(square, fill=color_of(row.class_id), outline=tint_of(row.class_id))
@@ -173,4 +173,4 @@ def _fitting(rows: Sequence[Row], count: int) -> tuple[Row, ...]:
         return tuple(rows[:count])
     left_out = len(rows) - count + 1 if len(rows) > count > 1 else 0
     kept = sorted(rows[: count - 1 if left_out else count], key=lambda row: row.class_id)
-    return (*kept, Row(_NO_CLASS, f"+ {left_out} more", "")) if left_out else tuple(kept)
+    return (*kept, Row(NO_CLASS, f"+ {left_out} more", "")) if left_out else tuple(kept)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.abstention import UNSURE, Abstention
 from toolkit.classification_result import ClassificationResult
 from toolkit.ct_report import CTReport
 from toolkit.result_base import RGB, Result
@@ -30,6 +31,7 @@ class DetectionResult(Result):
         boxes: float32 [N, 4] xyxy, pixels of the picture.
         scores: float32 [N], falling.
         class_ids: int64 [N], positions in ``class_names``.
+        abstention: when a box's class is "unsure", or None where the bundle always answers.
     """
 
     source: str
@@ -40,6 +42,7 @@ class DetectionResult(Result):
     class_ids: NDArray[np.int64]
     timing: Mapping[str, float] = field(default_factory=dict)
     picture: Callable[[], RGB] | None = field(default=None, repr=False)
+    abstention: Abstention | None = None
     _arrays: ClassVar[tuple[str, ...]] = ("boxes", "scores", "class_ids")
 
     def __post_init__(self) -> None:
@@ -52,27 +55,58 @@ class DetectionResult(Result):
         """The class name of each of the N detections."""
         return [self.class_names[class_id] for class_id in self.class_ids.tolist()]
 
+    @property
+    def decisions(self) -> list[str]:
+        """The class name of each detection, or "unsure" where the bundle abstains."""
+        rule = self.abstention
+        return [rule.decision(label, score) for label, score in self._scored()] if rule else self.labels
+
+    @property
+    def abstained(self) -> list[bool]:
+        """Of each detection, whether the bundle is unsure."""
+        rule = self.abstention
+        return [rule is not None and rule.abstains(score) for _, score in self._scored()]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Of each detection, why the bundle is unsure, in one sentence; "" where it is not."""
+        rule = self.abstention
+        return [rule.reason(label, score) if rule else "" for label, score in self._scored()]
+
+    def _scored(self) -> list[tuple[str, float]]:
+        return list(zip(self.labels, self.scores.tolist(), strict=True))
+
     def _draw_on(self, image: RGB) -> RGB:
         from toolkit.drawing import draw_detections
 
-        return draw_detections(image, self.boxes, self.labels, self.scores, self.class_ids)
+        pairs = zip(self.labels, self.abstained, strict=True)
+        labels = [f"{UNSURE}: {label}" if unsure else label for label, unsure in pairs]
+        return draw_detections(image, self.boxes, labels, self.scores, self.class_ids)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by their names, and ``labels``. Boxes are rounded to 1/100 pixel, scores to 6 decimals,
-        timing to microseconds."""
+        """The fields by their names, and ``labels``; ``decisions``, ``abstained`` and ``reasons``, of each detection,
+        where the bundle may abstain. Boxes are rounded to 1/100 pixel, scores to 6 decimals, timing to microseconds.
+        """
         return self._as_dict(
             {
                 "boxes": [[round(value, 2) for value in box] for box in self.boxes.tolist()],
                 "scores": [round(score, 6) for score in self.scores.tolist()],
                 "class_ids": self.class_ids.tolist(),
                 "labels": self.labels,
+                **self._decided(),
             }
         )
 
+    def _decided(self) -> dict[str, Any]:
+        if self.abstention is None:
+            return {}
+        return {"decisions": self.decisions, "abstained": self.abstained, "reasons": self.reasons}
+
     def _gist(self) -> str:
-        """Such as ``3 with_mask, 1 without_mask``."""
-        counts = sorted(Counter(self.class_ids.tolist()).items())
-        return ", ".join(f"{count} {self.class_names[class_id]}" for class_id, count in counts) or "nothing found"
+        """Such as ``3 with_mask, 1 without_mask, 1 unsure``."""
+        counts = Counter(self.decisions)
+        told = [name for name in (*self.class_names, UNSURE) if name in counts]
+        return ", ".join(f"{counts[name]} {name}" for name in told) or "nothing found"
 
 
 @dataclass(frozen=True)

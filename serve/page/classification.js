@@ -20,8 +20,8 @@ const view = {
       element("p", { className: "soft small", textContent: "A heat map of where the evidence for the likeliest class lies: light is much, dark is none." }));
   },
   shown: (answer) => answer,
-  gist: (result) => `${result.label}, ${result.score.toFixed(2)}`,
-  spoken: (result) => `${result.label}, probability ${result.score.toFixed(2)}${evidence.on ? ", with a heat map of the evidence" : ""}`,
+  gist: (result) => result.abstained ? result.reason : `${result.label}, ${result.score.toFixed(2)}`,
+  spoken: (result) => result.abstained ? result.reason : `${result.label}, probability ${result.score.toFixed(2)}${evidence.on ? ", with a heat map of the evidence" : ""}`,
   nothing: () => "",
   rows(result) {
     const order = result.probabilities.map((_, id) => id).sort((a, b) => result.probabilities[b] - result.probabilities[a] || a - b);

@@ -198,9 +198,10 @@ def _over_its_threshold(result: DetectionResult, asked: _DetectionQuestion, spec
 
 def _detected_objects(result: DetectionResult) -> bytes:
     found = result.to_dict()
-    rows = zip(found["boxes"], found["class_ids"], found["labels"], found["scores"], strict=True)
-    keys = ("bbox", "categoryId", "categoryName", "score")
-    return b'"detectedObjects": ' + json.dumps([dict(zip(keys, row, strict=True)) for row in rows]).encode()
+    keys = {"boxes": "bbox", "class_ids": "categoryId", "labels": "categoryName", "scores": "score"}
+    keys |= {"decisions": "decision", "abstained": "abstained", "reasons": "reason"} if "decisions" in found else {}
+    rows = zip(*(found[ours] for ours in keys), strict=True)
+    return b'"detectedObjects": ' + json.dumps([dict(zip(keys.values(), row, strict=True)) for row in rows]).encode()
 
 
 def _classification_options(asked: _ClassificationQuestion, spec: BundleSpec) -> Mapping[str, Any]:
@@ -213,7 +214,10 @@ def _categories(result: ClassificationResult) -> bytes:
         {"id": class_id, "name": result.class_names[class_id], "score": round(float(result.probabilities[class_id]), 6)}
         for class_id in best
     ]
-    return b'"categories": ' + json.dumps(categories).encode()
+    fields: dict[str, Any] = {"categories": categories}
+    if result.abstention is not None:
+        fields |= {"decision": result.decision, "abstained": result.abstained, "reason": result.reason}
+    return json.dumps(fields).encode()[1:-1]
 
 
 def _no_options(asked: _SegmentationQuestion, spec: BundleSpec) -> Mapping[str, Any]:

@@ -346,6 +346,21 @@ class SegmentationLoss(Block):
     )
 
 
+class CalibrationConfig(Block):
+    """What is fitted to the validation pictures when the bundle is made."""
+
+    fit: bool = Field(
+        default=False,
+        description="Whether scores are fitted to how often such answers are right: by a temperature, a detector's "
+        "boxes by a sigmoid.",
+    )
+    abstain_error: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None,
+        description="Largest share of wrong answers: those that are less sure than keeps it in validation are "
+        "'unsure'; null always answers.",
+    )
+
+
 class BundleConfig(Block):
     """What the exported bundle and its card say about the model."""
 
@@ -395,6 +410,9 @@ class DetectionConfig(CommonConfig):
     postprocess: DetectionPostprocess = Field(
         default=DetectionPostprocess(), description="Which boxes the bundle gives back, unless a call says otherwise."
     )
+    calibration: CalibrationConfig = Field(
+        default=CalibrationConfig(), description="How far scores can be trusted, and when the bundle is unsure."
+    )
 
 
 class ClassificationConfig(CommonConfig):
@@ -413,6 +431,9 @@ class ClassificationConfig(CommonConfig):
     loss: ClassificationLoss = Field(default=ClassificationLoss(), description="What the training minimises.")
     postprocess: ClassificationPostprocess = Field(
         default=ClassificationPostprocess(), description="What the bundle gives back, unless a call says otherwise."
+    )
+    calibration: CalibrationConfig = Field(
+        default=CalibrationConfig(), description="How far scores can be trusted, and when the bundle is unsure."
     )
 
 

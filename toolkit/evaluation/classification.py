@@ -13,6 +13,7 @@ from toolkit.evaluation.classification_metrics import measure_classification
 from toolkit.evaluation.plots import Plot, confusion_plot, reliability_plot
 from toolkit.evaluation.sections import Section, at, number, of_parts, overall
 from toolkit.evaluation.task import Case, Evaluation, Worst, predictions
+from toolkit.evaluation.trust import abstention_columns, told_abstention
 from toolkit.inference.model import Model
 
 
@@ -32,6 +33,7 @@ class ClassificationEvaluation(Evaluation):
             table.class_names,
             groups=[sample.group for sample in samples],
             sources=[sample.source for sample in samples],
+            abstention=model.spec.abstention,
         )
 
     def sections(self, metrics: dict[str, Any]) -> list[Section]:
@@ -55,6 +57,7 @@ class ClassificationEvaluation(Evaluation):
                     at(metrics, intervals, "calibration", "negative_log_likelihood"),
                     "negative, nats a picture; 0 is sure and right",
                 ),
+                *told_abstention(metrics, "pictures"),
             ),
             Section(
                 "class",
@@ -68,7 +71,8 @@ class ClassificationEvaluation(Evaluation):
         ]
 
     def columns(self, metrics: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-        return {"top-1": ("top1",), "macro-recall": ("macro_recall",), "macro-F1": ("macro_f1",)}
+        columns = {"top-1": ("top1",), "macro-recall": ("macro_recall",), "macro-F1": ("macro_f1",)}
+        return {**columns, **abstention_columns(metrics)}
 
     def headline(self, metrics: dict[str, Any]) -> str:
         return f"top-1 {number(metrics['top1'])}, macro-F1 {number(metrics['macro_f1'])}"
@@ -77,7 +81,7 @@ class ClassificationEvaluation(Evaluation):
         truth = np.array([sample.class_id for sample in table.samples], np.int64)
         return [
             confusion_plot(metrics["confusion_matrix"], metrics["confusion_labels"], "pictures"),
-            reliability_plot(truth, predictions),
+            reliability_plot(predictions.max(1), predictions.argmax(1) == truth, "probability"),
         ]
 
     def worst(self, metrics: dict[str, Any], table: Table[LabelSample], predictions: NDArray[np.float32]) -> Worst:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.abstention import Abstention
 from toolkit.evaluation.confusions import Confusions, Tally
 from toolkit.evaluation.resampling import Numbers, by_name, mean_of_known, measured, ratio
+from toolkit.evaluation.trust import Trust, settle_abstention
 
-BINS = 15  # of the calibration error, as in Guo et al., "On Calibration of Modern Neural Networks" (2017)
 LEAST_PROBABILITY = 1e-12  # a true class at exactly 0 would make the likelihood infinite, which JSON cannot say
 _TOP = 5
 
@@ -23,6 +24,7 @@ def measure_classification(
     class_names: Sequence[str],
     groups: Sequence[str] | None = None,
     sources: Sequence[str] | None = None,
+    abstention: Abstention | None = None,
 ) -> dict[str, Any]:
     """Measure N pictures in C classes that exclude each other.
 
@@ -32,13 +34,15 @@ def measure_classification(
         class_names: C names.
         groups: N names of pictures that belong together and are resampled together, such as shots of one object.
         sources: N names of where the pictures come from; "" is left out of ``per_source``.
+        abstention: which answers are unsure; None where none is.
 
     Returns:
         Plain numbers for JSON; None stands where there is nothing to measure. ``top1``; ``top5`` (with more than five
         classes); ``macro_recall``, the mean over the classes that are true at least once; ``macro_f1``, the mean over
         those that are true or answered at least once; ``per_class`` precision, recall, f1 and pictures;
         ``confusion_matrix`` (rows true) with ``confusion_labels``; ``calibration``; ``intervals`` of 95 %;
-        ``per_group`` and ``per_source`` top1, macro_recall, macro_f1 and pictures.
+        ``per_group`` and ``per_source`` top1, macro_recall, macro_f1 and pictures; and where the bundle may abstain,
+        in all of these, ``abstention``, the share that is answered and of that the share that is wrong.
 
     Raises:
         ValueError: no pictures, lengths that differ, a class out of range, two classes of one name, or numbers that
@@ -51,11 +55,13 @@ def measure_classification(
         Confusions(len(truth), len(class_names), *alone),
         tuple(class_names),
         _in_best(truth, probabilities, _TOP) if len(class_names) > _TOP else None,
-        _surplus(truth, probabilities, predicted),
+        Trust.of(len(truth), np.arange(len(truth)), probabilities.max(1), predicted == truth, abstention),
+        abstention,
         -np.log(np.maximum(probabilities[np.arange(len(truth)), truth].astype(np.float64), LEAST_PROBABILITY)),
     )
     values, intervals = measured(counted, _numbers, groups=groups, sources=sources, of_a_part=_of_a_part)
     matrix = counted.cells.matrix()
+    settled = {"abstention": settle_abstention(values, intervals, abstention)} if abstention else {}
     return {
         "top1": values["top1"],
         "top5": values.get("top5"),
@@ -67,6 +73,7 @@ def measure_classification(
         "confusion_matrix": matrix.tolist(),
         "confusion_labels": list(class_names),
         "calibration": values["calibration"],
+        **settled,
         "intervals": intervals,
         "per_group": values["per_group"],
         "per_source": values["per_source"],
@@ -77,14 +84,15 @@ def measure_classification(
 class _Counted:
     """The pictures' answers.
 
-    ``in_five`` bool [P], is the truth among the five likeliest, None of few classes; ``surplus`` [P, BINS], see
-    `_surplus`; ``unlikelihood`` [P], of the truth, in nats.
+    ``in_five`` bool [P], is the truth among the five likeliest, None of few classes; ``unlikelihood`` [P], of the
+    truth, in nats.
     """
 
     cells: Confusions
     class_names: tuple[str, ...]
     in_five: NDArray[np.bool_] | None
-    surplus: NDArray[np.float64]
+    trust: Trust
+    abstention: Abstention | None
     unlikelihood: NDArray[np.float64]
 
     @property
@@ -94,18 +102,34 @@ class _Counted:
     def part(self, rows: NDArray[np.int64]) -> _Counted:
         """The pictures ``rows``, in that order."""
         in_five = None if self.in_five is None else self.in_five[rows]
-        return _Counted(self.cells.part(rows), self.class_names, in_five, self.surplus[rows], self.unlikelihood[rows])
+        return replace(
+            self,
+            cells=self.cells.part(rows),
+            in_five=in_five,
+            trust=self.trust.part(rows),
+            unlikelihood=self.unlikelihood[rows],
+        )
 
 
 def _numbers(counted: _Counted, weights: NDArray[np.int64]) -> Numbers:
     tally = _tally(counted, weights)
     per_class = by_name(counted.class_names, precision=tally.precision, recall=tally.recall, f1=tally.dice)
     top5 = {} if counted.in_five is None else {"top5": ratio(weights @ counted.in_five, weights.sum(1))}
-    return {**_overall(tally), **top5, "per_class": per_class, "calibration": _calibration(counted, weights)}
+    return {
+        **_overall(tally),
+        **top5,
+        "per_class": per_class,
+        "calibration": _calibration(counted, weights),
+        **_abstention(counted, weights),
+    }
 
 
 def _of_a_part(counted: _Counted, weights: NDArray[np.int64]) -> Numbers:
-    return _overall(_tally(counted, weights))
+    return {**_overall(_tally(counted, weights)), **_abstention(counted, weights)}
+
+
+def _abstention(counted: _Counted, weights: NDArray[np.int64]) -> Numbers:
+    return {"abstention": counted.trust.abstention(weights)} if counted.abstention else {}
 
 
 def _tally(counted: _Counted, weights: NDArray[np.int64]) -> Tally:
@@ -146,26 +170,9 @@ def _in_best(truth: NDArray[np.int64], probabilities: NDArray[Any], k: int) -> N
     return before < k
 
 
-def _surplus(
-    truth: NDArray[np.int64], probabilities: NDArray[Any], predicted: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """By how much each answer's probability is over 1 (right) or 0 (wrong), in the column of its range: [P, BINS]."""
-    rows = np.arange(len(truth))
-    confidence = probabilities[rows, predicted].astype(np.float64)
-    bins = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)  # a bin holds its upper end
-    surplus = np.zeros((len(truth), BINS))
-    surplus[rows, bins] = confidence - (predicted == truth)
-    return surplus
-
-
 def _calibration(counted: _Counted, weights: NDArray[np.int64]) -> Numbers:
-    """How well the probabilities can be believed.
-
-    ``expected_calibration_error`` is the mean distance of confidence and accuracy over 15 equal ranges of the answer's
-    probability, weighted by their pictures; ``negative_log_likelihood`` is in nats a picture.
-    """
-    pictures = weights.sum(1)
+    """How well the probabilities can be believed: see `Trust.calibration_error`; the likelihood in nats a picture."""
     return {
-        "expected_calibration_error": ratio(np.abs(weights @ counted.surplus).sum(1), pictures),
-        "negative_log_likelihood": ratio(weights @ counted.unlikelihood, pictures),
+        "expected_calibration_error": counted.trust.calibration_error(weights),
+        "negative_log_likelihood": ratio(weights @ counted.unlikelihood, weights.sum(1)),
     }

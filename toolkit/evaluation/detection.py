@@ -21,10 +21,11 @@ from toolkit.evaluation.coco_metrics import (
 )
 from toolkit.evaluation.detection_faults import Faults, draw_faults
 from toolkit.evaluation.detection_metrics import measure_detection
-from toolkit.evaluation.operating_point import Judged, judge, shipped_answer
-from toolkit.evaluation.plots import Plot, confusion_plot, precision_recall_plot
+from toolkit.evaluation.operating_point import Judged, answers_of, judge, shipped_answer
+from toolkit.evaluation.plots import Plot, confusion_plot, precision_recall_plot, reliability_plot
 from toolkit.evaluation.sections import Ranged, Section, at, number, of_parts, overall
 from toolkit.evaluation.task import Case, Evaluation, Worst, predictions
+from toolkit.evaluation.trust import abstention_columns, told_abstention
 from toolkit.inference.model import Model
 
 
@@ -63,7 +64,7 @@ class DetectionEvaluation(Evaluation):
                 "input_size": list(model.spec.preprocessing.input_size),
                 **({} if multiple is None else {"pad_multiple": multiple}),
             },
-            **measure_detection(table, predictions.matches, predictions.judged, _shipped(model)),
+            **measure_detection(table, predictions.matches, predictions.judged, _shipped(model), model.spec.abstention),
         }
 
     def sections(self, metrics: dict[str, Any]) -> list[Section]:
@@ -79,6 +80,12 @@ class DetectionEvaluation(Evaluation):
                 ("found", at(point, around, "found"), f"of the objects, {shipped}"),
                 ("precision of boxes", at(point, around, "precision_of_boxes"), f"of the boxes, {shipped}"),
                 ("class right of found", at(point, around, "class_right_of_found"), f"of those found, {shipped}"),
+                (
+                    "calibration error",
+                    at(metrics, intervals, "calibration", "expected_calibration_error"),
+                    f"mean distance of a box's score and how often such boxes are right, {shipped}",
+                ),
+                *told_abstention(metrics, f"boxes, {shipped}"),
             ),
             Section(
                 "class",
@@ -108,18 +115,21 @@ class DetectionEvaluation(Evaluation):
         ]
 
     def columns(self, metrics: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-        return {"AP": ("AP",), "AP50": ("AP50",), "found": ("found",), "precision of boxes": ("precision_of_boxes",)}
+        columns = {"AP": ("AP",), "AP50": ("AP50",), "found": ("found",), "precision of boxes": ("precision_of_boxes",)}
+        return {**columns, **abstention_columns(metrics)}
 
     def headline(self, metrics: dict[str, Any]) -> str:
         return f"AP {number(metrics['coco']['AP'])}, AP50 {number(metrics['coco']['AP50'])}"
 
     def plots(self, metrics: dict[str, Any], table: Table[BoxSample], predictions: Answers) -> list[Plot]:
         point = metrics["operating_point"]
+        _, scores, right = answers_of(table.samples, predictions.judged)
         return [
             confusion_plot(
                 point["confusion_matrix"], point["confusion_labels"], f"boxes at score {point['score_threshold']:g}"
             ),
             precision_recall_plot(precision_curves(predictions.matches), table.class_names),
+            reliability_plot(scores, right, "score"),
         ]
 
     def worst(self, metrics: dict[str, Any], table: Table[BoxSample], predictions: Answers) -> Worst:

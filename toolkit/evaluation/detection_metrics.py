@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import ops
+from toolkit.abstention import Abstention
 from toolkit.bundle_spec import DetectionPostprocessing
 from toolkit.data.table import BoxSample, Table
 from toolkit.evaluation.coco_metrics import summarise
 from toolkit.evaluation.confusions import Confusions, Regions
-from toolkit.evaluation.operating_point import Judged, confusions
+from toolkit.evaluation.operating_point import Judged, answers_of, confusions
 from toolkit.evaluation.resampling import Numbers, by_name, mean_of_known, measured, ratio
+from toolkit.evaluation.trust import Trust, settle_abstention
 
 AT_75 = 5  # of COCO's IoU thresholds, from 0.5 in steps of 0.05
 
@@ -27,6 +29,8 @@ class DetectionCounts:
     class_names: tuple[str, ...]
     matches: ops.CocoMatches
     shipped: Confusions
+    trust: Trust
+    abstention: Abstention | None
 
     @property
     def pictures(self) -> int:
@@ -34,11 +38,17 @@ class DetectionCounts:
 
     def part(self, rows: NDArray[np.int64]) -> DetectionCounts:
         """The pictures ``rows``, in that order."""
-        return DetectionCounts(self.class_names, self.matches.part(rows), self.shipped.part(rows))
+        return replace(
+            self, matches=self.matches.part(rows), shipped=self.shipped.part(rows), trust=self.trust.part(rows)
+        )
 
 
 def measure_detection(
-    table: Table[BoxSample], matches: ops.CocoMatches, judged: Sequence[Judged], shipped: DetectionPostprocessing
+    table: Table[BoxSample],
+    matches: ops.CocoMatches,
+    judged: Sequence[Judged],
+    shipped: DetectionPostprocessing,
+    abstention: Abstention | None = None,
 ) -> dict[str, Any]:
     """The numbers of the pictures of ``table``.
 
@@ -47,16 +57,21 @@ def measure_detection(
         matches: of the detections at any score, by ``coco_metrics.match_detections``.
         judged: the answers at the shipped threshold, one a picture.
         shipped: the bundle's thresholds.
+        abstention: of which boxes the class is unsure; None where of none.
 
     Returns:
         Plain numbers for JSON; None stands where there is nothing to measure. ``coco``, its twelve numbers;
         ``per_class`` AP, AP50, AR100 and boxes; ``intervals`` of 95 % over groups, else over pictures; ``per_group``
-        and ``per_source``, where told; ``operating_point``, what the shipped threshold gives.
+        and ``per_source``, where told; ``operating_point``, what the shipped threshold gives; ``calibration``, how
+        far the scores of those boxes can be trusted; and where the bundle may abstain, of all pictures and of parts,
+        ``abstention``, the share of those boxes that is answered and of that the share that is wrong.
     """
     coco = summarise(matches, table.class_names)
     per_class = coco.pop("per_class")
     at_threshold = confusions(table.samples, judged, len(table.class_names))
-    counts = DetectionCounts(table.class_names, matches, at_threshold)
+    counts = DetectionCounts(
+        table.class_names, matches, at_threshold, trust_of(table.samples, judged, abstention), abstention
+    )
     values, intervals = measured(
         counts,
         _numbers,
@@ -64,6 +79,7 @@ def measure_detection(
         sources=[sample.source for sample in table.samples],
         of_a_part=_of_a_part,
     )
+    settled = {"abstention": settle_abstention(values, intervals, abstention)} if abstention else {}
     return {
         "coco": coco,
         "per_class": per_class,
@@ -76,7 +92,15 @@ def measure_detection(
             "confusion_matrix": at_threshold.matrix().tolist(),
             "confusion_labels": [*table.class_names, "nothing"],
         },
+        "calibration": values["calibration"],
+        **settled,
     }
+
+
+def trust_of(samples: Sequence[BoxSample], judged: Sequence[Judged], abstention: Abstention | None) -> Trust:
+    """Of the boxes given: how far their scores can be trusted."""
+    picture, scores, right = answers_of(samples, judged)
+    return Trust.of(len(samples), picture, scores, right, abstention)
 
 
 def _numbers(counts: DetectionCounts, weights: NDArray[np.int64]) -> Numbers:
@@ -91,11 +115,21 @@ def _numbers(counts: DetectionCounts, weights: NDArray[np.int64]) -> Numbers:
             **_at_threshold(counts, weights),
             "per_class": by_name(counts.class_names, recall=tally.recall, precision=tally.precision),
         },
+        "calibration": {"expected_calibration_error": counts.trust.calibration_error(weights)},
+        **_abstention(counts, weights),
     }
 
 
 def _of_a_part(counts: DetectionCounts, weights: NDArray[np.int64]) -> Numbers:
-    return {**_overall(ops.coco_average_precision(counts.matches, weights)), **_at_threshold(counts, weights)}
+    return {
+        **_overall(ops.coco_average_precision(counts.matches, weights)),
+        **_at_threshold(counts, weights),
+        **_abstention(counts, weights),
+    }
+
+
+def _abstention(counts: DetectionCounts, weights: NDArray[np.int64]) -> Numbers:
+    return {"abstention": counts.trust.abstention(weights)} if counts.abstention else {}
 
 
 def _overall(precision: NDArray[np.float64]) -> Numbers:

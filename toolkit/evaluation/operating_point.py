@@ -54,6 +54,20 @@ def judge(sample: BoxSample, given: Detections) -> Judged:
     return Judged(given, truth, np.flatnonzero(free))
 
 
+def answers_of(
+    samples: Sequence[BoxSample], judged: Sequence[Judged]
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
+    """Of all boxes but those on crowds: whose picture, what score, and whether on an object of its class; [N] each."""
+    pictures, scores, right = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)], [np.zeros(0, np.bool_)]
+    for picture, (sample, answer) in enumerate(zip(samples, judged, strict=True)):
+        counted = answer.truth != CROWD
+        true = np.append(sample.class_ids, NOTHING)[answer.truth[counted]]  # NOTHING, -1, is the last
+        pictures.append(np.full(len(true), picture))
+        scores.append(answer.given.scores[counted])
+        right.append(true == answer.given.class_ids[counted])
+    return np.concatenate(pictures), np.concatenate(scores), np.concatenate(right)
+
+
 def confusions(samples: Sequence[BoxSample], judged: Sequence[Judged], classes: int) -> Confusions:
     """True and given class of each object and box; class ``classes`` is "nothing there"."""
     columns: list[list[NDArray[np.int64]]] = [[], [], []]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,9 +70,8 @@ def precision_recall_plot(precision: NDArray[np.float64], class_names: Sequence[
     return Plot("pr_curves", "Precision and recall", meaning, as_png(figure))
 
 
-def reliability_plot(truth: NDArray[np.int64], probabilities: NDArray[np.float32]) -> Plot:
-    """The share of right answers over the probability that they were given with, in ten equal steps."""
-    sure, right = probabilities.max(1), probabilities.argmax(1) == truth
+def reliability_plot(sure: NDArray[Any], right: NDArray[np.bool_], score: str) -> Plot:
+    """The share of right answers over the ``score`` that they were given with, in ten equal steps, of N answers."""
     step = np.minimum((sure * STEPS).astype(int), STEPS - 1)
     counts = np.bincount(step, minlength=STEPS)
     shares = np.bincount(step, weights=right, minlength=STEPS) / np.maximum(counts, 1)
@@ -81,10 +81,11 @@ def reliability_plot(truth: NDArray[np.int64], probabilities: NDArray[np.float32
     for position, (share, count) in enumerate(zip(shares, counts, strict=True)):
         if count:
             axes[0, 0].text((position + 0.5) / STEPS, share + 0.01, str(count), ha="center", fontsize=8)
-    axes[0, 0].set(xlabel="probability of the answer", ylabel="share", xlim=(0, 1), ylim=(0, 1.08))
+    axes[0, 0].set(xlabel=f"{score} of the answer", ylabel="share", xlim=(0, 1), ylim=(0, 1.08))
     name_curves(axes[0, 0], loc="upper left")
-    meaning = "How often answers of each probability are right; over a bar, how many there are."
-    return Plot("reliability", "Can its probabilities be trusted?", meaning, as_png(figure))
+    plural = {"probability": "probabilities"}.get(score, f"{score}s")
+    meaning = f"How often answers of each {score} are right; over a bar, how many there are."
+    return Plot("reliability", f"Can its {plural} be trusted?", meaning, as_png(figure))
 
 
 def dice_plot(dice: NDArray[np.float64], class_names: Sequence[str]) -> Plot:

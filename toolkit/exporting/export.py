@@ -11,12 +11,13 @@ from typing import Any
 
 import toolkit
 from toolkit.bundle import BundleSpec, Provenance, write_bundle
-from toolkit.bundle_spec import make_spec
-from toolkit.config.schema import CommonConfig
+from toolkit.bundle_spec import Calibration, make_spec
+from toolkit.config.schema import CalibrationConfig, CommonConfig
 from toolkit.data.table import Progress, Table, load_table
 from toolkit.errors import UserError
 from toolkit.evaluation.evaluate import Measured, measure
 from toolkit.exporting import parity
+from toolkit.exporting.calibrate import fit_calibration
 from toolkit.exporting.card import write_card
 from toolkit.exporting.golden_pictures import golden_pictures
 from toolkit.exporting.onnx_export import INPUT, MAP_OUTPUT, OUTPUT, has_map, to_onnx
@@ -30,7 +31,7 @@ from toolkit.training.weights import network_weights, read_checkpoint
 log = logging.getLogger("toolkit")
 
 # Overrides of an export may change what is said about the model and how its output is filtered, never the network.
-EXPORT_BLOCKS = ("bundle", "postprocess", "preprocess", "data", "name")
+EXPORT_BLOCKS = ("bundle", "postprocess", "calibration", "preprocess", "data", "name")
 # Keys of a data block that name places on the machine that trained.
 LOCATED_KEYS = ("root", "splits", "extra")
 
@@ -56,6 +57,9 @@ def export_run(
     draft = run.path / ".bundle-draft"
     model = Model(write_bundle(draft, spec, files), device="cpu")
     try:
+        if (calibration := _calibration(model, config, table, progress)) is not None:
+            spec = spec.model_copy(update={"calibration": calibration})
+            model = Model(write_bundle(draft, spec, files), device="cpu")
         log.info("parity of torch, ONNX Runtime and the service")
         certificate = _certify(reference, model, table)
         log.info("measuring the bundle on the validation pictures")
@@ -124,6 +128,13 @@ def _spec(config: CommonConfig, table: Table[Any], network: Any) -> BundleSpec:
 
 def _without_folder(value: Any) -> Any:
     return [Path(path).name for path in value] if isinstance(value, list) else Path(value).name
+
+
+def _calibration(
+    model: Model, config: CommonConfig, table: Table[Any], progress: Progress | None
+) -> Calibration | None:
+    asked: CalibrationConfig | None = getattr(config, "calibration", None)
+    return fit_calibration(model, table.subset("val"), asked, "val", progress) if asked else None
 
 
 def _certify(reference: parity.Reference, model: Model, table: Table[Any]) -> dict[str, Any]:

@@ -40,8 +40,14 @@ class ClassificationTask(Task[ClassificationSpec]):
         options: ClassificationPostprocessing,
     ) -> dict[str, Any]:
         logits = raw[0].astype(np.float64)
+        if spec.calibration is not None:
+            logits /= spec.calibration.temperature
         powers = np.exp(logits - logits.max())
-        fields: dict[str, Any] = {"probabilities": (powers / powers.sum()).astype(np.float32), "top_k": options.top_k}
+        fields: dict[str, Any] = {
+            "probabilities": (powers / powers.sum()).astype(np.float32),
+            "top_k": options.top_k,
+            "abstention": spec.abstention,
+        }
         if len(raw) > 1:
             fields["class_activation"] = _activation(raw[1][int(logits.argmax())], placement, image_size, spec)
         return fields
@@ -72,6 +78,10 @@ class ClassificationTask(Task[ClassificationSpec]):
         if first != other:
             sentence = f"expected {spec.labels[first]}, found {spec.labels[other]}"
             near = wanted[first] - wanted[other] <= tolerance.margin or gap(None) <= tolerance.margin
+            (comparison.ties if near else comparison.refusals).append(sentence)
+        elif (said := expected.get("decision")) != found.get("decision"):
+            near = spec.abstention is not None and abs(wanted[first] - spec.abstention.at) <= tolerance.margin
+            sentence = f"expected the decision {said}, found {found.get('decision')}"
             (comparison.ties if near else comparison.refusals).append(sentence)
         return comparison
 

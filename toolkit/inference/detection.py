@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ops import Placement, decode_detections
 from ops.decode_detections import anchor_count
-from toolkit.bundle_spec import DetectionPostprocessing, DetectionSpec
+from toolkit.bundle_spec import DetectionPostprocessing, DetectionSpec, DetectorCalibration
 from toolkit.inference.task import Array, Comparison, Task, Tolerance
 from toolkit.results import DetectionResult
 
@@ -40,18 +42,23 @@ class DetectionTask(Task[DetectionSpec]):
             strides=spec.network.strides,
             placement=placement,
             image_size=image_size,
-            score_threshold=options.score_threshold,
+            score_threshold=_raw_threshold(options.score_threshold, spec.calibration),
             iou_threshold=options.iou_threshold,
             max_detections=options.max_detections,
         )
-        return {"boxes": boxes, "scores": scores, "class_ids": class_ids}
+        return {
+            "boxes": boxes,
+            "scores": _calibrated(scores, spec.calibration).astype(np.float32),
+            "class_ids": class_ids,
+            "abstention": spec.abstention,
+        }
 
     def gap(
         self, raw: Array, placement: Placement, image_size: tuple[int, int], spec: DetectionSpec
     ) -> Callable[[Any], float]:
         """Asked with a score: the gap of the class scores in the cell whose score is nearest to it."""
         probabilities = 0.5 * (1 + np.tanh(0.5 * raw[:, 4:].astype(np.float64)))  # the sigmoid, without overflow
-        scores = np.sort(probabilities[:, :1] * probabilities[:, 1:], axis=1)
+        scores = np.sort(_calibrated(probabilities[:, :1] * probabilities[:, 1:], spec.calibration), axis=1)
 
         def of(score: float) -> float:
             cell = scores[np.abs(scores[:, -1] - score).argmin()]
@@ -77,9 +84,14 @@ class DetectionTask(Task[DetectionSpec]):
                 alone.append((wanted, f"expected {_shown(wanted, spec)}, which was not found"))
                 continue
             left.remove(match)
+            if wanted[3] != match[3]:
+                at = spec.abstention.at if spec.abstention else 0.0
+                near = abs(wanted[1] - at) <= tolerance.margin
+                sentence = f"expected the decision {wanted[3]} of {_shown(wanted, spec)}, found {match[3]}"
+                (comparison.ties if near else comparison.refusals).append(sentence)
             comparison.largest = max(comparison.largest, float(np.abs(np.subtract(wanted[0], match[0])).max()))
         alone += [(extra, f"found {_shown(extra, spec)}, which was not expected") for extra in left]
-        for (_, score, _), sentence in alone:
+        for (_, score, _, _), sentence in alone:
             near = (
                 abs(score - spec.postprocessing.score_threshold) <= tolerance.margin or gap(score) <= tolerance.margin
             )
@@ -87,11 +99,33 @@ class DetectionTask(Task[DetectionSpec]):
         return comparison
 
 
-Detection = tuple[list[float], float, int]
+def _calibrated(scores: NDArray[Any], calibration: DetectorCalibration | None) -> NDArray[np.float64]:
+    """How often boxes of these raw scores are right; the scores as they are where nothing was fitted.
+
+    It rises with the score, so what suppression keeps is the same before and after.
+    """
+    if calibration is None:
+        return scores.astype(np.float64)
+    with np.errstate(divide="ignore"):  # scores of 0 and 1 stay what they are
+        logits = calibration.slope * (np.log(scores, dtype=np.float64) - np.log1p(-scores, dtype=np.float64))
+    calibrated: NDArray[np.float64] = 0.5 * (1 + np.tanh(0.5 * (logits + calibration.offset)))
+    return calibrated
+
+
+def _raw_threshold(threshold: float, calibration: DetectorCalibration | None) -> float:
+    """The raw score whose calibrated one is the threshold."""
+    if calibration is None or not 0 < threshold < 1:
+        return threshold
+    logit = (math.log(threshold) - math.log1p(-threshold) - calibration.offset) / calibration.slope
+    return 0.5 * (1 + math.tanh(0.5 * logit))
+
+
+Detection = tuple[list[float], float, int, str]
 
 
 def _detections(answer: Mapping[str, Any]) -> list[Detection]:
-    return list(zip(answer["boxes"], answer["scores"], answer["class_ids"], strict=True))
+    decisions = answer.get("decisions") or [""] * len(answer["scores"])
+    return list(zip(answer["boxes"], answer["scores"], answer["class_ids"], decisions, strict=True))
 
 
 def _same(wanted: Detection, found: Detection, tolerance: Tolerance) -> bool:
@@ -104,6 +138,6 @@ def _same(wanted: Detection, found: Detection, tolerance: Tolerance) -> bool:
 
 
 def _shown(detection: Detection, spec: DetectionSpec) -> str:
-    box, score, class_id = detection
+    box, score, class_id, _ = detection
     label = spec.labels[class_id] if 0 <= class_id < len(spec.labels) else f"class {class_id}"
     return f"{label} {score:.4f} at {[round(value, 1) for value in box]}"

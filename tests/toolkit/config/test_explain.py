@@ -249,12 +249,13 @@ def test_without_a_key_every_block_is_listed_once() -> None:
         "train",
         "postprocess",
         "bundle",
+        "calibration",
         "loss",
     ]
     assert [line.split()[0] for line in text if line.startswith("  ")] == blocks
     assert text[-2].startswith("with task: classification or segmentation")
     assert text[-1].startswith("  loss ")
-    assert [line.split()[0] for line in lines("", SEGMENTATION)] == blocks
+    assert [line.split()[0] for line in lines("", SEGMENTATION)] == [b for b in blocks if b != "calibration"]
     assert [line.split()[0] for line in lines("", LOADED)] == blocks[:-1]
 
 

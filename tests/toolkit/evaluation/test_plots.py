@@ -43,9 +43,11 @@ def test_precision_and_recall() -> None:
 
 
 def test_reliability() -> None:
-    truth = np.array([0, 1, 0, 1])
-    probabilities = np.float32([[0.95, 0.05], [0.05, 0.95], [0.45, 0.55], [1, 0]])  # 1.0 is in the last step
-    assert pixels(reliability_plot(truth, probabilities)).std() > 5
+    scores, right = np.float32([0.95, 0.95, 0.55, 1]), np.array([True, True, False, False])  # 1.0 is in the last step
+    plot = reliability_plot(scores, right, "probability")
+    assert plot.title == "Can its probabilities be trusted?"
+    assert (pixels(plot) != pixels(reliability_plot(scores, ~right, "probability"))).any()
+    assert reliability_plot(scores[:0], right[:0], "score").title == "Can its scores be trusted?"
 
 
 def test_dice_of_pictures_that_show_nothing() -> None:
