@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from toolkit.evaluation.sections import Ranged, Row, Section, as_lines
+from toolkit.evaluation.trust import promise
 
 TITLES = {"held_out": "held out", "validation": "validation"}
 NOTE = (
@@ -25,7 +26,18 @@ def as_folds(result: dict[str, Any]) -> str:
     rows = [_row(f"{name}: {source}", row) for name, fold in folds.items() for source, row in _sources(fold).items()]
     if rows:
         lines += ["", *as_lines(Section("source", (*result["mean"]["held_out"], "pictures"), tuple(rows)))]
-    return "\n".join([*lines, "", NOTE])
+    return "\n".join([*lines, *_promises(folds), "", NOTE])
+
+
+def _promises(folds: dict[str, dict[str, Any]]) -> list[str]:
+    """What became of the stated error on what was held out: no threshold that was fitted without it promises that."""
+    lines = []
+    for name, fold in folds.items():
+        if rule := fold.get("abstention"):
+            error = fold["held_out"]["numbers"]["error of answered"]["value"]
+            threshold = f"fitted in validation to answer over {rule['abstain_at']:.3f}"
+            lines.append(f"{name}, {threshold}: {promise(error, rule['error_level'])}")
+    return ["", *lines] if lines else []
 
 
 def _sources(fold: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from toolkit.bundle import Bundle
 from toolkit.config.load import LoadedConfig, as_overrides, load_config
 from toolkit.data.open_set import open_set
 from toolkit.data.table import Progress, Table, load_table
@@ -20,6 +21,7 @@ from toolkit.errors import UserError
 from toolkit.evaluation.evaluate import Measured, measure
 from toolkit.evaluation.sections import Ranged
 from toolkit.evaluation.task import evaluation_task
+from toolkit.exporting.export import export_run
 from toolkit.training.launch import TORCHRUN
 from toolkit.training.run_folder import Run, is_run, write_json
 from toolkit.training.train import RESUMABLE_KEYS, resume, train
@@ -29,7 +31,9 @@ log = logging.getLogger("toolkit")
 RESULT = "crossval.json"
 KINDS = ("source", "group")
 # What a fold that is trained already may have otherwise: where files lie, and what its own training settled.
-OTHER = (*RESUMABLE_KEYS, "train.precision")
+# Calibration is no part of it: the bundle is made anew where another one is asked for.
+CALIBRATION = ("calibration.fit", "calibration.abstain_error")
+OTHER = (*RESUMABLE_KEYS, "train.precision", *CALIBRATION)
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,19 @@ def _trained(loaded: LoadedConfig, folder: Path, progress: Progress | None, bar:
         raise UserError(
             f"{folder}: was trained with another {', '.join(differing)}; give another --run-dir, or take it away"
         )
-    return run if run.bundle.is_dir() else resume(run, progress=progress, bar=bar)
+    if not run.bundle.is_dir():
+        run = resume(run, progress=progress, bar=bar)
+    _calibrate(run, loaded, progress)
+    return run
+
+
+def _calibrate(run: Run, loaded: LoadedConfig, progress: Progress | None) -> None:
+    """Make the bundle anew where its calibration is not what the config asks for: that needs no training."""
+    made = {"calibration": Bundle.open(run.bundle).spec.provenance.config.get("calibration", {})}
+    before, asked = _flat(made), _flat(loaded.config.model_dump(mode="json"))
+    wanted = {key: asked[key] for key in CALIBRATION if key in asked}
+    if any(before.get(key, False) != value for key, value in wanted.items() if value or before.get(key)):
+        export_run(run, overrides=as_overrides(wanted), progress=progress)
 
 
 def _differing(before: LoadedConfig, now: LoadedConfig) -> list[str]:
@@ -125,9 +141,11 @@ def _measured(run: Run, fold: Fold, progress: Progress | None) -> dict[str, Any]
     held = [sample for sample in table.samples if {sample.source, sample.group} & set(fold.held)]
     others = measure(model, Table(table.class_names, tuple(held)), "test", progress)
     own = measure(model, table.subset("val"), "val", progress)
+    rule = model.spec.abstention
     return {
         "hold_out": list(fold.held),
         "run": run.path.name,
+        **({"abstention": {"abstain_at": rule.at, "error_level": rule.error_level}} if rule else {}),
         "held_out": {**_as_one(model, others), "per_source": _per_source(others)},
         "validation": _as_one(model, own),
     }

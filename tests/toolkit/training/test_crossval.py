@@ -14,10 +14,12 @@ from typer.testing import CliRunner
 
 import toolkit
 from toolkit.api import crossval_from
+from toolkit.cli.crossval_tables import as_folds
 from toolkit.cli.main import app
 from toolkit.config import load_config
 from toolkit.errors import UserError
 from toolkit.evaluation.sections import Ranged
+from toolkit.exporting import calibrate
 from toolkit.training.crossval import Fold, folds_of, mean_of
 from toolkit.training.launch import TORCHRUN
 
@@ -82,6 +84,29 @@ def test_called_again_it_keeps_what_is_finished(
         UserError, match=r"1_indoors: was trained with another train.batch_size; give another --run-dir"
     ):
         crossval_from(config, [*SHORT, "train.batch_size=4"], run_dir=folder)
+
+
+def test_abstention_asked_for_afterwards_needs_no_training(
+    done: tuple[Path, dict[str, Any]], quick_configs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each fold's threshold is fitted to its own validation pictures, and told beside the error on what it left out."""
+    folder, before = done
+    monkeypatch.setattr(calibrate, "LEAST", 1)
+    asked = [*SHORT, "calibration.abstain_error=0.9"]
+    weights = [path.stat().st_mtime_ns for path in sorted(folder.glob("*/checkpoints/best.ckpt"))]
+    result = crossval_from(quick_configs["classification"], asked, run_dir=folder)
+    assert [path.stat().st_mtime_ns for path in sorted(folder.glob("*/checkpoints/best.ckpt"))] == weights
+    told = as_folds(result).splitlines()
+    for name, fold in result["folds"].items():
+        metrics = toolkit.evaluate(folder / fold["run"], split="test")
+        assert fold["abstention"].items() <= metrics["abstention"].items()
+        numbers = fold["held_out"]["numbers"]
+        assert numbers["answered"]["value"] == metrics["abstention"]["answered"]
+        assert numbers["error of answered"]["value"] == metrics["abstention"]["error"]
+        assert numbers["top-1"] == before["folds"][name]["held_out"]["numbers"]["top-1"]
+        assert any(line.startswith(f"{name}, fitted in validation") for line in told)
+    back = crossval_from(quick_configs["classification"], SHORT, run_dir=folder)
+    assert back == before
 
 
 def test_folds_that_a_config_names(quick_configs: dict[str, Path]) -> None:
