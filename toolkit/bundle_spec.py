@@ -20,6 +20,7 @@ from pydantic import (
 
 from toolkit.abstention import Abstention
 from toolkit.errors import UserError, suggest
+from toolkit.grouping import fault_of
 from toolkit.preprocess import Preprocessing
 
 SPEC_FILE = "bundle.yaml"
@@ -133,6 +134,23 @@ class DetectorCalibration(Calibration):
     offset: Finite = 0.0
 
 
+class DetectionMeasures(_Block):
+    """What is measured of a detector besides: what it finds at a ``precision``, by ``sizes`` of the objects in pixels
+    (the square root of the area), and whether it tells ``groups`` of classes apart.
+    """
+
+    precision: Probability = 0.9
+    sizes: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(16.0, 32.0, 96.0), min_length=1)
+    groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
+    @field_validator("sizes")
+    @classmethod
+    def _rising(cls, sizes: tuple[float, ...]) -> tuple[float, ...]:
+        if sorted(set(sizes)) != list(sizes):
+            raise ValueError(f"expected rising sizes, got {list(sizes)}")
+        return sizes
+
+
 class Provenance(_Block):
     """Where the bundle comes from; ``config`` and ``data`` hold no path of the machine that trained it."""
 
@@ -204,7 +222,14 @@ class DetectionSpec(BundleSpec):
     network: DetectorNetwork
     postprocessing: DetectionPostprocessing = DetectionPostprocessing()
     calibration: DetectorCalibration | None = None
+    measures: DetectionMeasures = DetectionMeasures()
     pipeline: tuple[dict[str, str], ...] = ({"detect": "self"},)
+
+    @model_validator(mode="after")
+    def _groups_are_of_classes(self) -> Self:
+        if fault := fault_of(self.measures.groups, self.labels, "group"):
+            raise ValueError(f"measures.groups{f'.{fault[0]}' if fault[0] else ''}: {fault[1]}")
+        return self
 
     @model_validator(mode="after")
     def _input_fits_strides(self) -> Self:

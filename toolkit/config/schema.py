@@ -346,6 +346,29 @@ class SegmentationLoss(Block):
     )
 
 
+def _rising(sizes: tuple[float, ...]) -> tuple[float, ...]:
+    if sorted(set(sizes)) != list(sizes):
+        raise ValueError(f"expected sizes that rise, got {list(sizes)}")
+    return sizes
+
+
+class DetectionMeasures(Block):
+    """What is measured of a detector besides the usual."""
+
+    precision: Fraction = Field(
+        default=0.9, description="How many of the objects are found is told at the lowest score with this precision."
+    )
+    sizes: Annotated[tuple[Positive, ...], Field(min_length=1), AfterValidator(_rising)] = Field(
+        default=(16.0, 32.0, 96.0),
+        description="Sizes of objects between which that is told too: the square root of the area, in pixels.",
+    )
+    groups: dict[Name, tuple[Name, ...]] = Field(
+        default={},
+        description="Classes taken together, by the group's name; told is how many of the objects found are given a "
+        "class of the right group. Every class belongs to one: {masked: [with_mask], bare: [without_mask]}.",
+    )
+
+
 class CalibrationConfig(Block):
     """What is fitted to the validation pictures when the bundle is made."""
 
@@ -409,6 +432,9 @@ class DetectionConfig(CommonConfig):
     )
     postprocess: DetectionPostprocess = Field(
         default=DetectionPostprocess(), description="Which boxes the bundle gives back, unless a call says otherwise."
+    )
+    measures: DetectionMeasures = Field(
+        default=DetectionMeasures(), description="What is measured of the bundle besides the usual."
     )
     calibration: CalibrationConfig = Field(
         default=CalibrationConfig(), description="How far scores can be trusted, and when the bundle is unsure."

@@ -7,7 +7,7 @@ from typing import Any
 
 import ops
 from toolkit import images
-from toolkit.bundle_spec import DetectionPostprocessing
+from toolkit.bundle_spec import DetectionPostprocessing, DetectionSpec
 from toolkit.data.table import BoxSample, Progress, Table
 from toolkit.drawing import draw_detections
 from toolkit.drawing_text import RGB
@@ -23,6 +23,7 @@ from toolkit.evaluation.detection_faults import Faults, draw_faults
 from toolkit.evaluation.detection_metrics import measure_detection
 from toolkit.evaluation.operating_point import Judged, answers_of, judge, shipped_answer
 from toolkit.evaluation.plots import Plot, confusion_plot, precision_recall_plot, reliability_plot
+from toolkit.evaluation.precision_point import point_sections, told_point
 from toolkit.evaluation.sections import Ranged, Section, at, number, of_parts, overall
 from toolkit.evaluation.task import Case, Evaluation, Worst, predictions
 from toolkit.evaluation.trust import abstention_columns, told_abstention
@@ -31,9 +32,12 @@ from toolkit.inference.model import Model
 
 @dataclass(frozen=True)
 class Answers:
-    """What the bundle said of every picture, compared with the truth: at any score, and at the shipped threshold."""
+    """What the bundle said of every picture, compared with the truth: at any score by COCO's protocol and by the
+    bundle's own suppression, and at the shipped threshold.
+    """
 
     matches: ops.CocoMatches
+    everything: list[Judged]
     judged: list[Judged]
 
 
@@ -51,10 +55,14 @@ class DetectionEvaluation(Evaluation):
         )
         found = [Detections(result.boxes, result.scores, result.class_ids) for result in results]
         shipped = _shipped(model)
-        judged = [judge(sample, shipped_answer(one, shipped)) for sample, one in zip(table.samples, found, strict=True)]
-        return Answers(match_detections(table, found), judged)
+        everything, judged = (
+            [judge(sample, shipped_answer(one, asked)) for sample, one in zip(table.samples, found, strict=True)]
+            for asked in (shipped.override(score_threshold=SCORE_THRESHOLD), shipped)
+        )
+        return Answers(match_detections(table, found), everything, judged)
 
     def measure(self, model: Model, table: Table[BoxSample], predictions: Answers) -> dict[str, Any]:
+        assert isinstance(model.spec, DetectionSpec)
         multiple = model.spec.preprocessing.pad_multiple
         return {
             "settings": {
@@ -64,7 +72,15 @@ class DetectionEvaluation(Evaluation):
                 "input_size": list(model.spec.preprocessing.input_size),
                 **({} if multiple is None else {"pad_multiple": multiple}),
             },
-            **measure_detection(table, predictions.matches, predictions.judged, _shipped(model), model.spec.abstention),
+            **measure_detection(
+                table,
+                predictions.matches,
+                predictions.judged,
+                _shipped(model),
+                model.spec.abstention,
+                predictions.everything,
+                model.spec.measures,
+            ),
         }
 
     def sections(self, metrics: dict[str, Any]) -> list[Section]:
@@ -80,11 +96,14 @@ class DetectionEvaluation(Evaluation):
                 ("found", at(point, around, "found"), f"of the objects, {shipped}"),
                 ("precision of boxes", at(point, around, "precision_of_boxes"), f"of the boxes, {shipped}"),
                 ("class right of found", at(point, around, "class_right_of_found"), f"of those found, {shipped}"),
+                *told_point(metrics),
                 (
                     "calibration error",
                     at(metrics, intervals, "calibration", "expected_calibration_error"),
                     f"mean distance of a box's score and how often such boxes are right, {shipped}",
-                ),
+                )
+                if "calibration" in metrics  # absent from what was measured before it was
+                else None,
                 *told_abstention(metrics, f"boxes, {shipped}"),
             ),
             Section(
@@ -111,6 +130,7 @@ class DetectionEvaluation(Evaluation):
                     (name, (Ranged(coco[f"AP_{name}"]), Ranged(coco[f"AR_{name}"]), meaning)) for name, meaning in sizes
                 ),
             ),
+            *point_sections(metrics),
             *of_parts(metrics, self.columns(metrics)),
         ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 import ops
 from toolkit.abstention import Abstention
-from toolkit.bundle_spec import DetectionPostprocessing
+from toolkit.bundle_spec import DetectionMeasures, DetectionPostprocessing
 from toolkit.data.table import BoxSample, Table
 from toolkit.evaluation.coco_metrics import summarise
 from toolkit.evaluation.confusions import Confusions, Regions
 from toolkit.evaluation.operating_point import Judged, answers_of, confusions
+from toolkit.evaluation.precision_point import Findings, point_numbers, settle_point
 from toolkit.evaluation.resampling import Numbers, by_name, mean_of_known, measured, ratio
 from toolkit.evaluation.trust import Trust, settle_abstention
 
@@ -31,6 +32,8 @@ class DetectionCounts:
     shipped: Confusions
     trust: Trust
     abstention: Abstention | None
+    found: Findings
+    at_point: Callable[[Findings, NDArray[np.int64]], Numbers]
 
     @property
     def pictures(self) -> int:
@@ -39,7 +42,11 @@ class DetectionCounts:
     def part(self, rows: NDArray[np.int64]) -> DetectionCounts:
         """The pictures ``rows``, in that order."""
         return replace(
-            self, matches=self.matches.part(rows), shipped=self.shipped.part(rows), trust=self.trust.part(rows)
+            self,
+            matches=self.matches.part(rows),
+            shipped=self.shipped.part(rows),
+            trust=self.trust.part(rows),
+            found=self.found.part(rows),
         )
 
 
@@ -49,6 +56,8 @@ def measure_detection(
     judged: Sequence[Judged],
     shipped: DetectionPostprocessing,
     abstention: Abstention | None = None,
+    everything: Sequence[Judged] | None = None,
+    measures: DetectionMeasures | None = None,
 ) -> dict[str, Any]:
     """The numbers of the pictures of ``table``.
 
@@ -58,19 +67,31 @@ def measure_detection(
         judged: the answers at the shipped threshold, one a picture.
         shipped: the bundle's thresholds.
         abstention: of which boxes the class is unsure; None where of none.
+        everything: the answers at any score, by ``judge``; without them, those at the shipped threshold.
+        measures: at what precision, for what sizes and groups of classes they are measured.
 
     Returns:
         Plain numbers for JSON; None stands where there is nothing to measure. ``coco``, its twelve numbers;
         ``per_class`` AP, AP50, AR100 and boxes; ``intervals`` of 95 % over groups, else over pictures; ``per_group``
         and ``per_source``, where told; ``operating_point``, what the shipped threshold gives; ``calibration``, how
         far the scores of those boxes can be trusted; and where the bundle may abstain, of all pictures and of parts,
-        ``abstention``, the share of those boxes that is answered and of that the share that is wrong.
+        ``abstention``, the share of those boxes that is answered and of that the share that is wrong;
+        ``precision_point``, what is found at the lowest score with a stated precision, see `precision_point`.
     """
     coco = summarise(matches, table.class_names)
     per_class = coco.pop("per_class")
     at_threshold = confusions(table.samples, judged, len(table.class_names))
+    measures = measures or DetectionMeasures()
+    found = Findings.of(table.samples, judged if everything is None else everything)
+    groups = {name: [table.class_names.index(part) for part in parts] for name, parts in measures.groups.items()}
     counts = DetectionCounts(
-        table.class_names, matches, at_threshold, trust_of(table.samples, judged, abstention), abstention
+        table.class_names,
+        matches,
+        at_threshold,
+        trust_of(table.samples, judged, abstention),
+        abstention,
+        found,
+        point_numbers(found, measures, groups, shipped.score_threshold),
     )
     values, intervals = measured(
         counts,
@@ -94,6 +115,7 @@ def measure_detection(
         },
         "calibration": values["calibration"],
         **settled,
+        "precision_point": settle_point(values, found, measures),
     }
 
 
@@ -116,6 +138,7 @@ def _numbers(counts: DetectionCounts, weights: NDArray[np.int64]) -> Numbers:
             "per_class": by_name(counts.class_names, recall=tally.recall, precision=tally.precision),
         },
         "calibration": {"expected_calibration_error": counts.trust.calibration_error(weights)},
+        "precision_point": counts.at_point(counts.found, weights),
         **_abstention(counts, weights),
     }
 

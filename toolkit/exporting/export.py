@@ -31,7 +31,7 @@ from toolkit.training.weights import network_weights, read_checkpoint
 log = logging.getLogger("toolkit")
 
 # Overrides of an export may change what is said about the model and how its output is filtered, never the network.
-EXPORT_BLOCKS = ("bundle", "postprocess", "calibration", "preprocess", "data", "name")
+EXPORT_BLOCKS = ("bundle", "postprocess", "calibration", "measures", "preprocess", "data", "name")
 # Keys of a data block that name places on the machine that trained.
 LOCATED_KEYS = ("root", "splits", "extra")
 
@@ -96,11 +96,15 @@ def _spec(config: CommonConfig, table: Table[Any], network: Any) -> BundleSpec:
     if start and not start.startswith("zoo:"):
         start = plain["model"]["init"] = Path(start).name
     described: dict[str, Any] = {"architecture": config.model.name, "input": INPUT, "output": OUTPUT}
+    besides: dict[str, Any] = {}
     if hasattr(network, "strides"):
         described["strides"] = tuple(network.strides)
     if has_map(network):
         described["map_output"] = MAP_OUTPUT
+    if measures := getattr(config, "measures", None):
+        besides["measures"] = measures.model_dump()
     return make_spec(
+        **besides,
         name=config.name,
         task=config.task,
         version=config.bundle.version,

@@ -13,6 +13,7 @@ import ops
 from ops import Placement
 from toolkit.data.table import BoxSample, Table
 from toolkit.drawing import draw_detections
+from toolkit.errors import UserError
 from toolkit.evaluation.coco_metrics import (
     IOU_THRESHOLD,
     MAX_DETECTIONS,
@@ -21,6 +22,7 @@ from toolkit.evaluation.coco_metrics import (
     match_detections,
     summarise,
 )
+from toolkit.grouping import fault_of
 from toolkit.training.augment import Labelled, compose
 from toolkit.training.dataset import TrainingSet
 from toolkit.training.module import TaskModule
@@ -111,7 +113,9 @@ def draw_target(image: RGB, target: Boxes, class_names: tuple[str, ...]) -> RGB:
 
 
 def check(config: Any, table: Table[BoxSample]) -> None:
-    """Nothing in a detector's config speaks of classes but the data block, which the reader has checked."""
+    """Groups of classes must speak of the table's classes."""
+    if fault := fault_of(config.measures.groups, table.class_names, "group"):
+        raise UserError(f"measures.groups{f'.{fault[0]}' if fault[0] else ''}: {fault[1]}")
 
 
 TASK = TrainingTask(

@@ -1,0 +1,27 @@
+"""Classes put together under names of a user's own, such as bins for waste: which such tables make sense."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from toolkit.errors import suggest
+
+
+def fault_of(groups: Mapping[str, Sequence[str]], labels: Sequence[str], noun: str) -> tuple[str, str] | None:
+    """What is wrong with a table that puts every class under one name: the name or "", and a sentence; None if nothing.
+
+    ``noun`` is what a name of the table is called, such as "bin".
+    """
+    for name, parts in groups.items():
+        if not parts:
+            return name, f"no class belongs to this {noun}; name some of {', '.join(labels)}, or remove it"
+        for part in parts:
+            if part not in labels:
+                return name, f"no class is called {part!r}{suggest(part, labels)}; the classes are {', '.join(labels)}"
+    for label in labels:
+        owners = [name for name, parts in groups.items() for part in parts if part == label]
+        if len(owners) > 1:
+            return "", f"{label} stands in {' and in '.join(owners)}; a class belongs to one {noun}"
+        if groups and not owners:
+            return "", f"{label} stands in none; every class belongs to one {noun}"
+    return None
