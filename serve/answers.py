@@ -53,6 +53,7 @@ class DetectionAnswer(ResultAnswer):
     )
     abstained: list[bool] | None = Field(default=None, description="N times whether the bundle is unsure.")
     reasons: list[str] | None = Field(default=None, description="N times why, in one sentence, or ''.")
+    bins: list[str] | None = Field(default=None, description="N bins, or 'unsure'; missing of a bundle without bins.")
 
 
 class RankedClass(BaseModel):
@@ -75,6 +76,12 @@ class ClassificationAnswer(ResultAnswer):
     )
     abstained: bool | None = Field(default=None, description="Whether the bundle is unsure.")
     reason: str | None = Field(default=None, description="Why, in one sentence, or ''.")
+    bin: str | None = Field(
+        default=None, description="The likeliest bin, or 'unsure'; missing of a bundle without bins."
+    )
+    bin_probabilities: dict[str, float] | None = Field(
+        default=None, description="Of each bin, the sum of its classes' probabilities."
+    )
 
 
 class RunLengths(BaseModel):

@@ -26,7 +26,7 @@ class _Part:
     datatype: str
     shape: tuple[int | str, ...]
     values: Callable[[Any], NDArray[Any] | list[bytes]]
-    may_abstain: bool = False  # only of bundles that do
+    only: Callable[[Any], object] = lambda spec: True  # whether a bundle has it
 
 
 def _detection_labels(result: DetectionResult) -> list[bytes]:
@@ -39,6 +39,22 @@ def _class_id(result: ClassificationResult) -> NDArray[np.int64]:
 
 def _label(result: ClassificationResult) -> list[bytes]:
     return [result.label.encode()]
+
+
+def _abstains(spec: BundleSpec) -> bool:
+    return spec.abstention is not None
+
+
+def _has_bins(spec: Any) -> bool:
+    return bool(spec.postprocessing.bins)
+
+
+def _box_bins(result: DetectionResult) -> list[bytes]:
+    return [name.encode() for name in result.box_bins]
+
+
+def _bin(result: ClassificationResult) -> list[bytes]:
+    return [(result.bin or "").encode()]
 
 
 def _decisions(result: DetectionResult) -> list[bytes]:
@@ -60,15 +76,17 @@ _PARTS: dict[str, tuple[_Part, ...]] = {
         _Part("scores", "FP32", (-1,), lambda result: result.scores),
         _Part("class_ids", "INT64", (-1,), lambda result: result.class_ids),
         _Part("labels", BYTES, (-1,), _detection_labels),
-        _Part("decisions", BYTES, (-1,), _decisions, may_abstain=True),
-        _Part("reasons", BYTES, (-1,), _reasons, may_abstain=True),
+        _Part("decisions", BYTES, (-1,), _decisions, only=_abstains),
+        _Part("reasons", BYTES, (-1,), _reasons, only=_abstains),
+        _Part("bins", BYTES, (-1,), _box_bins, only=_has_bins),
     ),
     "classification": (
         _Part("probabilities", "FP32", ("classes",), lambda result: result.probabilities),
         _Part("class_id", "INT64", (1,), _class_id),
         _Part("label", BYTES, (1,), _label),
-        _Part("decision", BYTES, (1,), lambda result: [result.decision.encode()], may_abstain=True),
-        _Part("reason", BYTES, (1,), lambda result: [result.reason.encode()], may_abstain=True),
+        _Part("decision", BYTES, (1,), lambda result: [result.decision.encode()], only=_abstains),
+        _Part("reason", BYTES, (1,), lambda result: [result.reason.encode()], only=_abstains),
+        _Part("bin", BYTES, (1,), _bin, only=_has_bins),
     ),
     "segmentation": (_Part("label_map", "UINT8", (-1, -1), _label_map),),
 }
@@ -86,7 +104,7 @@ def answer_specs(spec: BundleSpec) -> list[TensorSpec]:
     return [
         TensorSpec(part.name, part.datatype, tuple(classes if size == "classes" else int(size) for size in part.shape))
         for part in _PARTS[spec.task]
-        if spec.abstention or not part.may_abstain
+        if part.only(spec)
     ]
 
 

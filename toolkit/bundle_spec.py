@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import yaml
 from pydantic import (
@@ -29,6 +29,7 @@ MOST_CLASSES = 255  # in a mask; 255 itself means "not labelled"
 EXPORT_AGAIN = "copy or export the bundle again"
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+Groups: TypeAlias = dict[str, tuple[str, ...]]  # classes by the name that they have together
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -84,17 +85,19 @@ class Postprocessing(_Block):
 
 
 class DetectionPostprocessing(Postprocessing):
-    """Which of the raw predictions become detections."""
+    """Which of the raw predictions become detections. ``bins`` says by name which classes go into each."""
 
     score_threshold: Probability = Field(default=0.25, description="a number from 0 to 1")
     iou_threshold: Probability = Field(default=0.6, description="a number from 0 to 1")
     max_detections: int = Field(default=300, ge=1, le=100_000, description="an integer from 1 to 100000")
+    bins: Groups = Field(default_factory=dict)
 
 
 class ClassificationPostprocessing(Postprocessing):
-    """How many of the best classes an answer lists."""
+    """How many of the best classes an answer lists. ``bins`` says by name which classes go into each."""
 
     top_k: int = Field(default=5, ge=1, le=100_000, description="an integer from 1 to 100000")
+    bins: Groups = Field(default_factory=dict)
 
 
 class SegmentationPostprocessing(Postprocessing):
@@ -141,7 +144,7 @@ class DetectionMeasures(_Block):
 
     precision: Probability = 0.9
     sizes: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(16.0, 32.0, 96.0), min_length=1)
-    groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    groups: Groups = Field(default_factory=dict)
 
     @field_validator("sizes")
     @classmethod
@@ -215,6 +218,11 @@ class BundleSpec(_Block):
         return yaml.dump(content, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=120)
 
 
+def _check_groups(groups: Groups, labels: tuple[str, ...], key: str, noun: str) -> None:
+    if fault := fault_of(groups, labels, key, noun):
+        raise ValueError(fault)
+
+
 class DetectionSpec(BundleSpec):
     """The bundle of a detector."""
 
@@ -227,8 +235,8 @@ class DetectionSpec(BundleSpec):
 
     @model_validator(mode="after")
     def _groups_are_of_classes(self) -> Self:
-        if fault := fault_of(self.measures.groups, self.labels, "group"):
-            raise ValueError(f"measures.groups{f'.{fault[0]}' if fault[0] else ''}: {fault[1]}")
+        _check_groups(self.measures.groups, self.labels, "measures.groups", "group")
+        _check_groups(self.postprocessing.bins, self.labels, "postprocessing.bins", "bin")
         return self
 
     @model_validator(mode="after")
@@ -254,6 +262,11 @@ class ClassificationSpec(BundleSpec):
     postprocessing: ClassificationPostprocessing = ClassificationPostprocessing()
     calibration: ClassifierCalibration | None = None
     pipeline: tuple[dict[str, str], ...] = ({"classify": "self"},)
+
+    @model_validator(mode="after")
+    def _bins_are_of_classes(self) -> Self:
+        _check_groups(self.postprocessing.bins, self.labels, "postprocessing.bins", "bin")
+        return self
 
 
 class SegmentationSpec(BundleSpec):

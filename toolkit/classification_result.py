@@ -5,7 +5,7 @@ Take it from ``toolkit.results``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -31,6 +31,7 @@ class ClassificationResult(Result):
             comparisons leave it out.
         top_k: how many of the likeliest classes ``to_dict`` and ``top()`` list; no part of comparisons.
         abstention: when the answer is "unsure", or None where the bundle always answers.
+        bins: which classes go together, by the bin's name; empty where the bundle knows of none.
     """
 
     source: str
@@ -42,6 +43,7 @@ class ClassificationResult(Result):
     class_activation: NDArray[np.float32] | None = field(default=None, repr=False)
     top_k: int = 5
     abstention: Abstention | None = None
+    bins: Mapping[str, Sequence[str]] = field(default_factory=dict)
     _arrays: ClassVar[tuple[str, ...]] = ("probabilities",)
 
     def __post_init__(self) -> None:
@@ -91,6 +93,19 @@ class ClassificationResult(Result):
         """Why the bundle is unsure, in one sentence; "" where it is not."""
         return self.abstention.reason(self.label, self.score) if self.abstention else ""
 
+    @property
+    def bin_probabilities(self) -> dict[str, float]:
+        """The probability of each bin: the sum of its classes'."""
+        values = dict(zip(self.class_names, self.probabilities.tolist(), strict=True))
+        return {name: sum(values[label] for label in parts) for name, parts in self.bins.items()}
+
+    @property
+    def bin(self) -> str | None:
+        """The likeliest bin, the first of two that are equal; "unsure" where the class is, None without bins."""
+        if self.abstained and self.bins:
+            return UNSURE
+        return max(self.bin_probabilities.items(), key=lambda item: item[1])[0] if self.bins else None
+
     def top(self, k: int | None = None) -> list[tuple[str, float]]:
         """The k (else ``top_k``) likeliest classes, or all if fewer, as (label, score); equal scores lower id first."""
         k = self.top_k if k is None else k
@@ -102,13 +117,13 @@ class ClassificationResult(Result):
     def _draw_on(self, image: RGB) -> RGB:
         from toolkit.drawing import draw_classification
 
-        said = UNSURE if self.abstained else ""
+        said = UNSURE if self.abstained else self.bin or ""
         return draw_classification(image, self.probabilities, self.class_names, self.class_activation, said)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by their names, the winning ``label``, ``score`` and ``class_id``, and ``top``, the ``top_k``
         likeliest classes as ``{"label", "score"}``; ``decision``, ``abstained`` and ``reason`` where the bundle may
-        abstain. Probabilities are rounded to 6 decimals."""
+        abstain; ``bin`` and ``bin_probabilities`` where it knows bins. Probabilities are rounded to 6 decimals."""
         return self._as_dict(
             {
                 "probabilities": [round(value, 6) for value in self.probabilities.tolist()],
@@ -121,10 +136,15 @@ class ClassificationResult(Result):
         )
 
     def _decided(self) -> dict[str, Any]:
-        if self.abstention is None:
-            return {}
-        return {"decision": self.decision, "abstained": self.abstained, "reason": self.reason}
+        decided: dict[str, Any] = {}
+        if self.abstention is not None:
+            decided = {"decision": self.decision, "abstained": self.abstained, "reason": self.reason}
+        if self.bins:
+            decided["bin"] = self.bin
+            decided["bin_probabilities"] = {name: round(value, 6) for name, value in self.bin_probabilities.items()}
+        return decided
 
     def _gist(self) -> str:
         """Such as ``plastic 0.93, glass 0.04``; the reason where the bundle abstains."""
-        return self.reason or ", ".join(f"{label} {score:.2f}" for label, score in self.top(2))
+        into = f" -> {self.bin}" if self.bins else ""
+        return self.reason or ", ".join(f"{label} {score:.2f}" for label, score in self.top(2)) + into

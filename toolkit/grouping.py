@@ -7,21 +7,27 @@ from collections.abc import Mapping, Sequence
 from toolkit.errors import suggest
 
 
-def fault_of(groups: Mapping[str, Sequence[str]], labels: Sequence[str], noun: str) -> tuple[str, str] | None:
-    """What is wrong with a table that puts every class under one name: the name or "", and a sentence; None if nothing.
+def fault_of(groups: Mapping[str, Sequence[str]], labels: Sequence[str], key: str, noun: str) -> str | None:
+    """What is wrong with a table that puts every class under one name, in a sentence; None if nothing.
 
-    ``noun`` is what a name of the table is called, such as "bin".
+    ``key`` is where the table stands; ``noun`` is what a name of it is called, such as "bin".
     """
     for name, parts in groups.items():
         if not parts:
-            return name, f"no class belongs to this {noun}; name some of {', '.join(labels)}, or remove it"
+            return f"{key}.{name}: no class belongs to this {noun}; name some of {', '.join(labels)}, or remove it"
         for part in parts:
             if part not in labels:
-                return name, f"no class is called {part!r}{suggest(part, labels)}; the classes are {', '.join(labels)}"
+                nearest = suggest(part, labels)
+                return f"{key}.{name}: no class is called {part!r}{nearest}; the classes are {', '.join(labels)}"
     for label in labels:
         owners = [name for name, parts in groups.items() for part in parts if part == label]
         if len(owners) > 1:
-            return "", f"{label} stands in {' and in '.join(owners)}; a class belongs to one {noun}"
+            return f"{key}: {label} stands in {' and in '.join(owners)}; a class belongs to one {noun}"
         if groups and not owners:
-            return "", f"{label} stands in none; every class belongs to one {noun}"
+            return f"{key}: {label} stands in none; every class belongs to one {noun}"
     return None
+
+
+def name_of(groups: Mapping[str, Sequence[str]], label: str) -> str:
+    """The name that the class stands under."""
+    return next(name for name, parts in groups.items() if label in parts)

@@ -7,7 +7,7 @@ tasks in files of their own; take all of them from this module.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from toolkit.abstention import UNSURE, Abstention
 from toolkit.classification_result import ClassificationResult
 from toolkit.ct_report import CTReport
+from toolkit.grouping import name_of
 from toolkit.result_base import RGB, Result
 from toolkit.segmentation_result import SegmentationResult
 
@@ -32,6 +33,7 @@ class DetectionResult(Result):
         scores: float32 [N], falling.
         class_ids: int64 [N], positions in ``class_names``.
         abstention: when a box's class is "unsure", or None where the bundle always answers.
+        bins: which classes go into which bin, by its name; empty where the bundle knows of none.
     """
 
     source: str
@@ -43,6 +45,7 @@ class DetectionResult(Result):
     timing: Mapping[str, float] = field(default_factory=dict)
     picture: Callable[[], RGB] | None = field(default=None, repr=False)
     abstention: Abstention | None = None
+    bins: Mapping[str, Sequence[str]] = field(default_factory=dict)
     _arrays: ClassVar[tuple[str, ...]] = ("boxes", "scores", "class_ids")
 
     def __post_init__(self) -> None:
@@ -73,6 +76,13 @@ class DetectionResult(Result):
         rule = self.abstention
         return [rule.reason(label, score) if rule else "" for label, score in self._scored()]
 
+    @property
+    def box_bins(self) -> list[str]:
+        """The bin of each detection's class, or "unsure" where that is; empty without bins."""
+        if not self.bins:
+            return []
+        return [said if said == UNSURE else name_of(self.bins, said) for said in self.decisions]
+
     def _scored(self) -> list[tuple[str, float]]:
         return list(zip(self.labels, self.scores.tolist(), strict=True))
 
@@ -80,12 +90,16 @@ class DetectionResult(Result):
         from toolkit.drawing import draw_detections
 
         pairs = zip(self.labels, self.abstained, strict=True)
-        labels = [f"{UNSURE}: {label}" if unsure else label for label, unsure in pairs]
+        labels = [f"{UNSURE}: {label}" if unsure else self._with_bin(label) for label, unsure in pairs]
         return draw_detections(image, self.boxes, labels, self.scores, self.class_ids)
 
+    def _with_bin(self, label: str) -> str:
+        return f"{label} -> {name_of(self.bins, label)}" if self.bins else label
+
     def to_dict(self) -> dict[str, Any]:
-        """The fields by their names, and ``labels``; ``decisions``, ``abstained`` and ``reasons``, of each detection,
-        where the bundle may abstain. Boxes are rounded to 1/100 pixel, scores to 6 decimals, timing to microseconds.
+        """The fields by their names, and ``labels``; of each detection ``bins`` where the bundle knows bins, and
+        ``decisions``, ``abstained`` and ``reasons`` where it may abstain. Boxes are rounded to 1/100 pixel, scores to
+        6 decimals, timing to microseconds.
         """
         return self._as_dict(
             {
@@ -98,9 +112,10 @@ class DetectionResult(Result):
         )
 
     def _decided(self) -> dict[str, Any]:
-        if self.abstention is None:
-            return {}
-        return {"decisions": self.decisions, "abstained": self.abstained, "reasons": self.reasons}
+        decided: dict[str, Any] = {}
+        if self.abstention is not None:
+            decided = {"decisions": self.decisions, "abstained": self.abstained, "reasons": self.reasons}
+        return {**decided, "bins": self.box_bins} if self.bins else decided
 
     def _gist(self) -> str:
         """Such as ``3 with_mask, 1 without_mask, 1 unsure``."""

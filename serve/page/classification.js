@@ -20,7 +20,7 @@ const view = {
       element("p", { className: "soft small", textContent: "A heat map of where the evidence for the likeliest class lies: light is much, dark is none." }));
   },
   shown: (answer) => answer,
-  gist: (result) => result.abstained ? result.reason : `${result.label}, ${result.score.toFixed(2)}`,
+  gist: (result) => result.abstained ? result.reason : `${result.label}, ${result.score.toFixed(2)}${result.bin ? ` → ${result.bin}` : ""}`,
   spoken: (result) => result.abstained ? result.reason : `${result.label}, probability ${result.score.toFixed(2)}${evidence.on ? ", with a heat map of the evidence" : ""}`,
   nothing: () => "",
   rows(result) {

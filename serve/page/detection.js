@@ -27,7 +27,7 @@ const view = {
   shown(answer) {
     const rows = answer.scores.map((_, index) => index).filter((index) => answer.scores[index] >= boxes.threshold).slice(0, boxes.limit);
     const pick = (list) => rows.map((index) => list[index]);
-    const unsure = (name, index) => answer.abstained?.[index] ? `unsure: ${name}` : name;
+    const unsure = (name, index) => answer.abstained?.[index] ? `unsure: ${name}` : answer.bins ? `${name} → ${answer.bins[index]}` : name;
     return { ...answer, boxes: pick(answer.boxes), scores: pick(answer.scores), class_ids: pick(answer.class_ids), labels: pick(answer.labels.map(unsure)) };
   },
   gist: (result) => `${result.boxes.length} found`,

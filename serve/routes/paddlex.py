@@ -200,6 +200,7 @@ def _detected_objects(result: DetectionResult) -> bytes:
     found = result.to_dict()
     keys = {"boxes": "bbox", "class_ids": "categoryId", "labels": "categoryName", "scores": "score"}
     keys |= {"decisions": "decision", "abstained": "abstained", "reasons": "reason"} if "decisions" in found else {}
+    keys |= {"bins": "bin"} if "bins" in found else {}
     rows = zip(*(found[ours] for ours in keys), strict=True)
     return b'"detectedObjects": ' + json.dumps([dict(zip(keys.values(), row, strict=True)) for row in rows]).encode()
 
@@ -217,6 +218,8 @@ def _categories(result: ClassificationResult) -> bytes:
     fields: dict[str, Any] = {"categories": categories}
     if result.abstention is not None:
         fields |= {"decision": result.decision, "abstained": result.abstained, "reason": result.reason}
+    if result.bins:
+        fields["bin"] = result.bin
     return json.dumps(fields).encode()[1:-1]
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_bundle import make_tiny_bundle, tiny_spec
+from tiny_bundle import MAKERS, make_tiny_bundle, tiny_spec
 
 from toolkit.errors import UserError
-from toolkit.grouping import fault_of
+from toolkit.grouping import fault_of, name_of
 from toolkit.training.task import training_task
 
 LABELS = ("glass", "paper", "metal")
@@ -20,21 +20,28 @@ WHOLE = {"recyclable": ("glass", "metal"), "dry": ("paper",)}
     [
         ({}, None),
         (WHOLE, None),
-        ({**WHOLE, "wet": ()}, ("wet", "no class belongs to this bin; name some of glass, paper, metal, or remove it")),
+        (
+            {**WHOLE, "wet": ()},
+            "bins.wet: no class belongs to this bin; name some of glass, paper, metal, or remove it",
+        ),
         (
             {"dry": ("papre",)},
-            ("dry", "no class is called 'papre'; did you mean 'paper'?; the classes are glass, paper, metal"),
+            "bins.dry: no class is called 'papre'; did you mean 'paper'?; the classes are glass, paper, metal",
         ),
-        ({**WHOLE, "wet": ("metal",)}, ("", "metal stands in recyclable and in wet; a class belongs to one bin")),
+        ({**WHOLE, "wet": ("metal",)}, "bins: metal stands in recyclable and in wet; a class belongs to one bin"),
         (
             {"dry": ("paper", "paper", "glass", "metal")},
-            ("", "paper stands in dry and in dry; a class belongs to one bin"),
+            "bins: paper stands in dry and in dry; a class belongs to one bin",
         ),
-        ({"dry": ("paper", "glass")}, ("", "metal stands in none; every class belongs to one bin")),
+        ({"dry": ("paper", "glass")}, "bins: metal stands in none; every class belongs to one bin"),
     ],
 )
-def test_faults(groups: dict[str, tuple[str, ...]], fault: tuple[str, str] | None) -> None:
-    assert fault_of(groups, LABELS, "bin") == fault
+def test_faults(groups: dict[str, tuple[str, ...]], fault: str | None) -> None:
+    assert fault_of(groups, LABELS, "bins", "bin") == fault
+
+
+def test_the_name_of_a_class() -> None:
+    assert [name_of(WHOLE, label) for label in LABELS] == ["recyclable", "dry", "recyclable"]
 
 
 def test_a_bundle_that_groups_what_it_does_not_know(tmp_path: Path) -> None:
@@ -56,7 +63,17 @@ def test_a_training_finds_it_before_the_first_step() -> None:
 
     class Config:
         class measures:  # noqa: N801
-            groups = {"hot": ("warm",)}  # noqa: RUF012
+            groups = {"all": ("warm", "cold")}  # noqa: RUF012
 
-    with pytest.raises(UserError, match=r"^measures\.groups: cold stands in none"):
-        training_task("detection").check(Config, Table)  # type: ignore[arg-type]
+        class postprocess:  # noqa: N801
+            bins = {"hot": ("warm",)}  # noqa: RUF012
+
+    for task in ("detection", "classification"):
+        with pytest.raises(UserError, match=r"^postprocess\.bins: cold stands in none"):
+            training_task(task).check(Config, Table)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("task", ["detection", "classification"])
+def test_a_bundles_bins_are_of_its_classes(task: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"postprocessing\.bins\.all: no class is called 'wram'"):
+        MAKERS[task](tmp_path, postprocessing={"bins": {"all": ("wram",)}})

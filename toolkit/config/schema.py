@@ -293,12 +293,22 @@ class DetectionPostprocess(Block):
         description="Of two boxes of a class with a higher IoU than this, the lower score is dropped.",
     )
     max_detections: MostListed = Field(default=300, description="Most boxes kept in one picture.")
+    bins: dict[Name, tuple[Name, ...]] = Field(
+        default={},
+        description="Classes that go together, by the bin's name, for which an answer is given too; every class "
+        "belongs to one: {recyclable: [glass, metal], dry: [paper]}.",
+    )
 
 
 class ClassificationPostprocess(Block):
     """What the bundle does with the network's output."""
 
     top_k: MostListed = Field(default=5, description="How many of the best classes an answer lists.")
+    bins: dict[Name, tuple[Name, ...]] = Field(
+        default={},
+        description="Classes that go together, by the bin's name, for which an answer is given too; every class "
+        "belongs to one: {recyclable: [glass, metal], dry: [paper]}.",
+    )
 
 
 class SegmentationPostprocess(Block):
@@ -365,7 +375,7 @@ class DetectionMeasures(Block):
     groups: dict[Name, tuple[Name, ...]] = Field(
         default={},
         description="Classes taken together, by the group's name; told is how many of the objects found are given a "
-        "class of the right group. Every class belongs to one: {masked: [with_mask], bare: [without_mask]}.",
+        "class of the right group, and every class belongs to one: {masked: [with_mask], bare: [without_mask]}.",
     )
 
 

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.bundle_spec import ClassificationPostprocessing
 from toolkit.data.table import LabelSample, Progress, Table
 from toolkit.drawing_text import RGB, Panel, Row
 from toolkit.evaluation.classification_metrics import measure_classification
 from toolkit.evaluation.plots import Plot, confusion_plot, reliability_plot
-from toolkit.evaluation.sections import Section, at, number, of_parts, overall
+from toolkit.evaluation.sections import Ranged, Section, at, number, of_parts, overall
 from toolkit.evaluation.task import Case, Evaluation, Worst, predictions
 from toolkit.evaluation.trust import abstention_columns, told_abstention
 from toolkit.inference.model import Model
@@ -34,6 +35,9 @@ class ClassificationEvaluation(Evaluation):
             groups=[sample.group for sample in samples],
             sources=[sample.source for sample in samples],
             abstention=model.spec.abstention,
+            bins={
+                name: [table.class_names.index(part) for part in parts] for name, parts in _shipped(model).bins.items()
+            },
         )
 
     def sections(self, metrics: dict[str, Any]) -> list[Section]:
@@ -67,6 +71,7 @@ class ClassificationEvaluation(Evaluation):
                     for name, row in metrics["per_class"].items()
                 ),
             ),
+            *_of_bins(metrics),
             *of_parts(metrics, self.columns(metrics)),
         ]
 
@@ -100,3 +105,23 @@ class ClassificationEvaluation(Evaluation):
         row = Row(sample.class_id, class_names[sample.class_id], "", 1.0)
         Panel((image.shape[1], image.shape[0]), [row]).draw(drawn, 0, 0)
         return drawn
+
+
+def _shipped(model: Model) -> ClassificationPostprocessing:
+    shipped = model.spec.postprocessing
+    assert isinstance(shipped, ClassificationPostprocessing)
+    return shipped
+
+
+def _of_bins(metrics: dict[str, Any]) -> list[Section]:
+    """How often the likeliest bin is right; nothing of a bundle without bins."""
+    block = metrics.get("bins")
+    if block is None:
+        return []
+    around = metrics["intervals"]["bins"]
+    rows = [("all", (at(block, around, "right"), Ranged(None)))]
+    rows += [
+        (name, (at(row, around["each"][name], "recall"), at(row, around["each"][name], "precision")))
+        for name, row in block["each"].items()
+    ]
+    return [Section("bin", ("recall", "precision"), tuple(rows))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ def measure_classification(
     groups: Sequence[str] | None = None,
     sources: Sequence[str] | None = None,
     abstention: Abstention | None = None,
+    bins: Mapping[str, Sequence[int]] | None = None,
 ) -> dict[str, Any]:
     """Measure N pictures in C classes that exclude each other.
 
@@ -35,6 +36,7 @@ def measure_classification(
         groups: N names of pictures that belong together and are resampled together, such as shots of one object.
         sources: N names of where the pictures come from; "" is left out of ``per_source``.
         abstention: which answers are unsure; None where none is.
+        bins: which classes go together, by the bin's name; every class into one.
 
     Returns:
         Plain numbers for JSON; None stands where there is nothing to measure. ``top1``; ``top5`` (with more than five
@@ -42,7 +44,8 @@ def measure_classification(
         those that are true or answered at least once; ``per_class`` precision, recall, f1 and pictures;
         ``confusion_matrix`` (rows true) with ``confusion_labels``; ``calibration``; ``intervals`` of 95 %;
         ``per_group`` and ``per_source`` top1, macro_recall, macro_f1 and pictures; and where the bundle may abstain,
-        in all of these, ``abstention``, the share that is answered and of that the share that is wrong.
+        in all of these, ``abstention``, the share that is answered and of that the share that is wrong; with bins
+        ``bins``, how often the likeliest one is ``right``, and recall and precision of ``each``.
 
     Raises:
         ValueError: no pictures, lengths that differ, a class out of range, two classes of one name, or numbers that
@@ -57,6 +60,8 @@ def measure_classification(
         _in_best(truth, probabilities, _TOP) if len(class_names) > _TOP else None,
         Trust.of(len(truth), np.arange(len(truth)), probabilities.max(1), predicted == truth, abstention),
         abstention,
+        dict(bins or {}),
+        _of_bins(truth, probabilities, bins or {}),
         -np.log(np.maximum(probabilities[np.arange(len(truth)), truth].astype(np.float64), LEAST_PROBABILITY)),
     )
     values, intervals = measured(counted, _numbers, groups=groups, sources=sources, of_a_part=_of_a_part)
@@ -74,6 +79,7 @@ def measure_classification(
         "confusion_labels": list(class_names),
         "calibration": values["calibration"],
         **settled,
+        **({"bins": values["bins"]} if bins else {}),
         "intervals": intervals,
         "per_group": values["per_group"],
         "per_source": values["per_source"],
@@ -93,6 +99,8 @@ class _Counted:
     in_five: NDArray[np.bool_] | None
     trust: Trust
     abstention: Abstention | None
+    bins: Mapping[str, Sequence[int]]
+    bin_cells: Confusions
     unlikelihood: NDArray[np.float64]
 
     @property
@@ -107,6 +115,7 @@ class _Counted:
             cells=self.cells.part(rows),
             in_five=in_five,
             trust=self.trust.part(rows),
+            bin_cells=self.bin_cells.part(rows),
             unlikelihood=self.unlikelihood[rows],
         )
 
@@ -121,7 +130,29 @@ def _numbers(counted: _Counted, weights: NDArray[np.int64]) -> Numbers:
         "per_class": per_class,
         "calibration": _calibration(counted, weights),
         **_abstention(counted, weights),
+        **_bins(counted, weights),
     }
+
+
+def _bins(counted: _Counted, weights: NDArray[np.int64]) -> Numbers:
+    if not counted.bins:
+        return {}
+    tally = counted.bin_cells.weighed({name: (number,) for number, name in enumerate(counted.bins)}, weights)
+    each = by_name(tuple(counted.bins), recall=tally.recall, precision=tally.precision)
+    return {"bins": {"right": ratio(tally.hit.sum(1), tally.true.sum(1)), "each": each}}
+
+
+def _of_bins(truth: NDArray[np.int64], probabilities: NDArray[Any], bins: Mapping[str, Sequence[int]]) -> Confusions:
+    """True and likeliest bin of each picture; of two that are equal the first is the answer."""
+    pictures = np.arange(len(truth))
+    ones = np.ones(len(truth), np.int64)
+    if not bins:
+        return Confusions(len(truth), 1, pictures, 0 * ones, 0 * ones, ones)
+    bin_of = np.zeros(probabilities.shape[1], np.int64)
+    for number, ids in enumerate(bins.values()):
+        bin_of[list(ids)] = number
+    sums = np.stack([probabilities[:, list(ids)].sum(1) for ids in bins.values()], axis=1)
+    return Confusions(len(truth), len(bins), pictures, bin_of[truth], sums.argmax(1), ones)
 
 
 def _of_a_part(counted: _Counted, weights: NDArray[np.int64]) -> Numbers:

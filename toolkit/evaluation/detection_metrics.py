@@ -83,7 +83,10 @@ def measure_detection(
     at_threshold = confusions(table.samples, judged, len(table.class_names))
     measures = measures or DetectionMeasures()
     found = Findings.of(table.samples, judged if everything is None else everything)
-    groups = {name: [table.class_names.index(part) for part in parts] for name, parts in measures.groups.items()}
+    groups = {
+        name: [table.class_names.index(part) for part in parts]
+        for name, parts in (measures.groups or shipped.bins).items()
+    }
     counts = DetectionCounts(
         table.class_names,
         matches,

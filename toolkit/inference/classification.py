@@ -47,6 +47,7 @@ class ClassificationTask(Task[ClassificationSpec]):
             "probabilities": (powers / powers.sum()).astype(np.float32),
             "top_k": options.top_k,
             "abstention": spec.abstention,
+            "bins": options.bins,
         }
         if len(raw) > 1:
             fields["class_activation"] = _activation(raw[1][int(logits.argmax())], placement, image_size, spec)

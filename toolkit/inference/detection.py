@@ -51,6 +51,7 @@ class DetectionTask(Task[DetectionSpec]):
             "scores": _calibrated(scores, spec.calibration).astype(np.float32),
             "class_ids": class_ids,
             "abstention": spec.abstention,
+            "bins": options.bins,
         }
 
     def gap(

@@ -12,7 +12,9 @@ from torch import Tensor
 from ops import Placement
 from toolkit.data.table import LabelSample, Table
 from toolkit.drawing import draw_classification
+from toolkit.errors import UserError
 from toolkit.evaluation.classification_metrics import measure_classification
+from toolkit.grouping import fault_of
 from toolkit.training.dataset import TrainingSet
 from toolkit.training.module import TaskModule
 from toolkit.training.task import RGB, TrainingTask
@@ -107,7 +109,9 @@ def draw_target(image: RGB, target: Pixels, class_names: tuple[str, ...]) -> RGB
 
 
 def check(config: Any, table: Table[LabelSample]) -> None:
-    """Nothing in a classifier's config speaks of classes but the data block, which the reader has checked."""
+    """Bins must speak of the table's classes."""
+    if fault := fault_of(config.postprocess.bins, table.class_names, "postprocess.bins", "bin"):
+        raise UserError(fault)
 
 
 TASK = TrainingTask(

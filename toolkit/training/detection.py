@@ -113,9 +113,13 @@ def draw_target(image: RGB, target: Boxes, class_names: tuple[str, ...]) -> RGB:
 
 
 def check(config: Any, table: Table[BoxSample]) -> None:
-    """Groups of classes must speak of the table's classes."""
-    if fault := fault_of(config.measures.groups, table.class_names, "group"):
-        raise UserError(f"measures.groups{f'.{fault[0]}' if fault[0] else ''}: {fault[1]}")
+    """Groups and bins must speak of the table's classes."""
+    for groups, key, noun in (
+        (config.measures.groups, "measures.groups", "group"),
+        (config.postprocess.bins, "postprocess.bins", "bin"),
+    ):
+        if fault := fault_of(groups, table.class_names, key, noun):
+            raise UserError(fault)
 
 
 TASK = TrainingTask(

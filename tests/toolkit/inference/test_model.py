@@ -180,7 +180,7 @@ def test_stages_one_by_one_are_the_whole(model: Model) -> None:
     (raw,) = model.network(batch)
     for image, row, placement, result in zip(images, raw, placements, model.run_batch(images), strict=True):
         fields = model.postprocess([row], placement, image.shape[:2])
-        assert list(fields) == ["boxes", "scores", "class_ids", "abstention"]
+        assert list(fields) == ["boxes", "scores", "class_ids", "abstention", "bins"]
         for name, values in fields.items():
             np.testing.assert_array_equal(values, getattr(result, name))
     again, _ = model.preprocess(images)
