@@ -11,25 +11,25 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from toolkit import images
 from toolkit.config import LoadedConfig, load_config
+from toolkit.config.schema import RefitHead
 from toolkit.data.table import Table, load_table
 from toolkit.evaluation.classification_metrics import measure_classification
 from toolkit.evaluation.sections import Ranged, Section, as_lines
 from toolkit.training.crossval import folds_of, mean_of
 from toolkit.training.loader import training_loader
 from toolkit.training.network import build_network, preprocessing_of
+from toolkit.training.soften import features_of, fit_head
 from toolkit.training.start_weights import start_from
 from toolkit.training.task import training_task
 
-BATCH, STEPS, LEARNING_RATE, WEIGHT_DECAY, SMOOTHING = 512, 600, 3e-3, 1e-3, 0.1
 BN_BATCHES = 30
 Weigh = Callable[[NDArray[np.int64], NDArray[np.str_]], NDArray[np.float64]]
 
@@ -56,8 +56,8 @@ WAYS: dict[str, tuple[bool, bool, float, Weigh]] = {
 }
 
 
-def features_of(loaded: LoadedConfig, table: Table, anew: bool) -> NDArray[np.float32]:
-    """The pooled features of every picture, float32 [N, D].
+def network_of(loaded: LoadedConfig, table: Table, anew: bool) -> nn.Module:
+    """The network with its start weights.
 
     ``anew`` estimates the batch-norm statistics as `train.estimate_bn_batches` does, once for all folds: on pictures
     of the sources that are held out, too, though without their labels.
@@ -65,44 +65,12 @@ def features_of(loaded: LoadedConfig, table: Table, anew: bool) -> NDArray[np.fl
     config = loaded.config
     network = build_network(config.model, len(table.class_names)).to(memory_format=torch.channels_last)
     start_from(network, str(config.model.init))
-    preprocessing = preprocessing_of(config)
     if anew:
-        training = training_task(config.task).training_set(table.subset("train"), config, preprocessing)
+        training = training_task(config.task).training_set(table.subset("train"), config, preprocessing_of(config))
         batches = itertools.islice(training_loader(training), BN_BATCHES)
         pictures = (batch.images.to(memory_format=torch.channels_last) for batch in batches)
         torch.optim.swa_utils.update_bn(pictures, network)
-    network.eval()
-
-    def pooled() -> Iterator[NDArray[np.float32]]:
-        for start in range(0, len(table), 32):
-            part = table.samples[start : start + 32]
-            pixels = np.stack([preprocessing.apply(images.decode(sample.path))[0] for sample in part])
-            batch = torch.from_numpy(pixels).to(memory_format=torch.channels_last)
-            yield network.forward_features(batch).mean((2, 3)).numpy()
-
-    with torch.inference_mode():
-        return np.concatenate(list(pooled()))
-
-
-def fitted(
-    features: NDArray[np.float32], classes: NDArray[np.int64], weights: NDArray[np.float64], dropout: float, seed: int
-) -> nn.Module:
-    """A linear head, fitted to pictures drawn by ``weights``."""
-    torch.manual_seed(seed)
-    head = nn.Sequential(nn.Dropout(dropout), nn.Linear(features.shape[1], int(classes.max()) + 1))
-    for parameter in head.parameters():
-        nn.init.zeros_(parameter)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
-    x, y, odds = torch.from_numpy(features), torch.from_numpy(classes), torch.from_numpy(weights)
-    for _ in range(STEPS):
-        drawn = torch.multinomial(odds, BATCH, replacement=True)
-        loss = nn.functional.cross_entropy(head(x[drawn]), y[drawn], label_smoothing=SMOOTHING)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return head.eval()
+    return network
 
 
 def main() -> None:
@@ -119,7 +87,11 @@ def main() -> None:
     groups = [sample.group for sample in table.samples]
     split = np.array([sample.split for sample in table.samples])
     own = np.isin(sources, np.unique(sources[split == "val"]))
-    features = {anew: features_of(loaded, table, anew) for anew in {way[0] for way in WAYS.values()}}
+    preprocessing = preprocessing_of(loaded.config)
+    features = {
+        anew: features_of(network_of(loaded, table, anew), preprocessing, table)
+        for anew in {way[0] for way in WAYS.values()}
+    }
 
     rows = []
     for name, (anew, others, dropout, weigh) in WAYS.items():
@@ -127,9 +99,10 @@ def main() -> None:
         for fold in folds:
             held = np.isin(sources, fold.held) | np.isin(groups, fold.held)
             train = (split == "train") & ~held & (own | others)
-            mean, deviation = features[anew][train].mean(0), features[anew][train].std(0) + 0.05
-            x = (features[anew] - mean) / deviation
-            head = fitted(x[train], truth[train], weigh(truth[train], sources[train]), dropout, asked.seed)
+            x = features[anew]
+            head = nn.Linear(x.shape[1], len(table.class_names))
+            odds = weigh(truth[train], sources[train])
+            fit_head(head, x[train], truth[train], odds, RefitHead(dropout=dropout), asked.seed)
             with torch.inference_mode():
                 answers = head(torch.from_numpy(x)).softmax(1).numpy()
             for rows_of, number, kept in ((held, "macro_recall", held_out), (split == "val", "top1", validated)):

@@ -261,6 +261,11 @@ class TrainConfig(Block):
         description="Whether batch norm keeps the statistics that it starts with, in training as in use; its scale and "
         "shift are learnt all the same.",
     )
+    start_share: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0,
+        description="Share of the start weights in what is exported, the rest is tuned weights: keeps what the start "
+        "weights knew of pictures unlike those trained on; needs freeze_bn_statistics.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where to train; auto takes the GPU if there is one."
     )
@@ -281,6 +286,35 @@ class TrainConfig(Block):
         default=None,
         description="CPU threads of each process; null leaves it to the libraries, or shares the cores where several "
         "processes train on a machine.",
+    )
+
+    @model_validator(mode="after")
+    def _only_frozen_statistics_blend(self) -> Self:
+        if self.start_share and not self.freeze_bn_statistics:
+            raise ValueError(
+                f"start_share {self.start_share:g} blends the start weights with the tuned ones, whose batch-norm "
+                "statistics must be the same; set freeze_bn_statistics: true"
+            )
+        return self
+
+
+class RefitHead(Block):
+    """A classifier's last layer fitted anew, after training, to the features of the unchanged training pictures.
+
+    They are drawn as `augment` says.
+    """
+
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.5, description="Share of the features that is left out at each step."
+    )
+    steps: Count = Field(default=600, description="Steps of the fit; they take seconds.")
+
+
+class ClassifierTrain(TrainConfig):
+    """How long and how to train a classifier."""
+
+    refit_head: RefitHead | None = Field(
+        default=None, description="How the last layer is fitted anew at the end; null leaves it as it was trained."
     )
 
 
@@ -464,6 +498,7 @@ class ClassificationConfig(CommonConfig):
     augment: ClassificationAugment = Field(
         default=ClassificationAugment(), description="Random changes of the training pictures."
     )
+    train: ClassifierTrain = Field(default=ClassifierTrain(), description="How long and how to train.")
     loss: ClassificationLoss = Field(default=ClassificationLoss(), description="What the training minimises.")
     postprocess: ClassificationPostprocess = Field(
         default=ClassificationPostprocess(), description="What the bundle gives back, unless a call says otherwise."

@@ -25,6 +25,7 @@ from toolkit.inference import make_golden
 from toolkit.inference.model import Model
 from toolkit.training.network import build_network, preprocessing_of
 from toolkit.training.run_folder import Run, write_json
+from toolkit.training.soften import soften
 from toolkit.training.task import training_task
 from toolkit.training.weights import network_weights, read_checkpoint
 
@@ -49,6 +50,7 @@ def export_run(
     config = run.config(tuple(overrides)).config
     table = table or load_table(config, progress=progress)
     training_task(config.task).check(config, table)
+    soften(run, trained, table)
     reference = parity.Reference(_trained_network(run, trained, table), preprocessing_of(trained))
     log.info("exporting ONNX")
     fitting = preprocessing_of(config)

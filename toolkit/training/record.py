@@ -15,7 +15,7 @@ from toolkit.data.fingerprint import fingerprint, write_fingerprint
 from toolkit.data.table import Table
 from toolkit.training.device import device_name
 from toolkit.training.precision import Measured
-from toolkit.training.run_folder import BEST, DATA, LAST, RECORD, Run, now, write_json
+from toolkit.training.run_folder import BEST, DATA, LAST, RECORD, SOFTENED, Run, now, write_json
 from toolkit.training.start_weights import read_tensors
 from toolkit.training.weights import network_weights, read_checkpoint, weights_sha256
 
@@ -53,9 +53,9 @@ def recorded(
 
 
 def checkpoint_hashes(run: Run) -> dict[str, dict[str, Any]]:
-    """Of the best and the last checkpoint, as far as they are there: the steps taken and the weights' SHA-256."""
+    """Of each checkpoint that is there, best, last and softened: the steps taken and the weights' SHA-256."""
     found = {}
-    for name, file in (("best", BEST), ("last", LAST)):
+    for name, file in (("best", BEST), ("last", LAST), ("softened", SOFTENED)):
         if (run.path / file).is_file():
             checkpoint = read_checkpoint(run.path / file)
             found[name] = {"steps": checkpoint["global_step"], "sha256": weights_sha256(network_weights(checkpoint))}

@@ -19,6 +19,7 @@ from toolkit.config.load import LoadedConfig, load_config
 from toolkit.errors import UserError, suggest
 
 CONFIG, BEST, LAST = "config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt"
+START, SOFTENED = "checkpoints/start.ckpt", "checkpoints/softened.ckpt"  # see `toolkit.training.soften`
 RECORD, DATA, RESULTS = "run.json", "data.csv", "results.csv"
 LOCK = ".lock"  # held with flock by the process that trains in the directory
 RUNS = Path("runs")
@@ -45,6 +46,12 @@ class Run:
 
     @property
     def checkpoint(self) -> Path:
+        """What is exported: the softened checkpoint where the config asked for one, else `tuned`."""
+        softened = self.path / SOFTENED
+        return softened if softened.is_file() else self.tuned
+
+    @property
+    def tuned(self) -> Path:
         """The best checkpoint, or the last one where none was validated; raises ``UserError`` when there is neither."""
         for name in (BEST, LAST):
             if (self.path / name).is_file():

@@ -244,7 +244,7 @@ def _fit(
 
     def begin() -> None:
         report.draw_data(run, table, training_set, task)
-        _start_weights(network, config, loader)
+        _start_weights(run, network, config, loader)
 
     if point:
         loader.load_state_dict(point.loader)  # the trainer does so for points within an epoch only
@@ -264,13 +264,17 @@ def _fit(
     )
 
 
-def _start_weights(network: Any, config: CommonConfig, loader: TrainingLoader) -> None:
+def _start_weights(run: Run, network: Any, config: CommonConfig, loader: TrainingLoader) -> None:
     import torch
 
+    from toolkit.training.soften import keep_start
     from toolkit.training.start_weights import start_from
 
     if config.model.init:
-        log.info("start weights %s: %s", config.model.init, start_from(network, config.model.init))
+        report = start_from(network, config.model.init)
+        log.info("start weights %s: %s", config.model.init, report)
+        if config.train.start_share:
+            keep_start(run, network, report.loaded)
     if config.train.estimate_bn_batches:
         log.info("estimating batch-norm statistics on %d batches", config.train.estimate_bn_batches)
         with loader.batches.undivided():
