@@ -19,8 +19,7 @@ def hold_on() -> None:
     """Let freed memory be used again. For a process that decodes pictures without end: call it before threads start.
 
     Left alone, the C library maps a decoded picture's megabytes anew for every request, and the kernel clears each
-    page and locks the address space of all threads for it: of a 100 kB JPEG through a light network that was a third
-    of the processor time. `trim` gives back what lies idle.
+    page and locks the address space of all threads for it. `trim` gives back what lies idle.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):  # glibc; others have a mallopt of the same name that means other things
