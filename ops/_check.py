@@ -83,9 +83,35 @@ def same_length(**arrays: Any) -> None:
 
 def unit_interval(value: float, name: str) -> float:
     """Return ``value`` as a float, or raise ``ValueError`` unless it lies in 0..1."""
-    if not 0.0 <= value <= 1.0:
+    try:
+        inside = 0.0 <= value <= 1.0
+    except TypeError:
+        inside = False
+    if not inside:
         raise ValueError(f"{name}: expected a number from 0 to 1, got {value!r}")
     return float(value)
+
+
+def whole_number(value: Any, name: str, least: int, most: int = 2**31 - 1) -> int:
+    """Return ``value`` (640, or 640.0) as an int, or raise ``ValueError`` unless it is one of ``least`` to ``most``."""
+    try:
+        number = int(value)
+        fits = number == value and least <= number <= most
+    except (TypeError, ValueError, OverflowError):
+        fits = False
+    if not fits:
+        raise ValueError(f"{name}: expected a whole number from {least} to {most}, got {value!r}")
+    return number
+
+
+def height_and_width(value: Any, name: str, least: int = 1) -> tuple[int, int]:
+    """Return (height, width) as ints, or raise ``ValueError`` unless they are whole numbers from ``least`` on."""
+    try:
+        height, width = (whole_number(side, name, least) for side in value)
+    except (TypeError, ValueError):
+        wanted = "a positive (height, width)" if least else "(height, width), not negative"
+        raise ValueError(f"{name}: expected {wanted}, got {value!r}") from None
+    return height, width
 
 
 def spacing_of(spacing: Any, name: str, axes: str) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ops._check import host_array
+from ops._check import host_array, whole_number
 from ops._coco_rank import frozen
 from ops._kernel import kernel
 from ops._lanes import in_lanes, lanes_for
@@ -57,6 +57,8 @@ class Rows(NamedTuple):
 
 def read_rows(class_ids: Any, pictures: Any, count: int, picture_count: int, classes: int, prefix: str) -> Rows:
     """Check and group rows; ``prefix`` names them in an error, which tells the first that is out of range."""
+    whole_number(classes, "classes", 0)
+    whole_number(picture_count, "picture_count", 0)
     classed = host_array(class_ids, f"{prefix}class_ids", np.int64, (count,))
     if pictures is None and picture_count != 1:
         raise ValueError(f"{prefix}pictures: expected the picture of each row, as there are {picture_count}, got None")

@@ -8,16 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ops._check import whole_number
 from ops._cuda import cuda, cuda_kernel
 from ops._device import Memory
 
 
 def picture_starts(counts: Sequence[int], pictures: int, truths: int) -> NDArray[np.int64]:
     """Return int64 [pictures + 1]: where each picture's boxes begin; ``ValueError`` unless the counts fit."""
-    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    if len(counts) != pictures or starts[-1] != truths or min(counts, default=0) < 0:
-        raise ValueError(f"counts: expected {pictures} counts that sum to {truths}, got {list(counts)}")
-    return starts
+    try:
+        numbers = [whole_number(count, "counts", 0) for count in counts]
+    except (TypeError, ValueError):
+        numbers = [-1]
+    if len(numbers) != pictures or sum(numbers) != truths or min(numbers, default=0) < 0:
+        raise ValueError(f"counts: expected {pictures} counts that sum to {truths}, got {counts!r}")
+    return np.cumsum([0, *numbers], dtype=np.int64)
 
 
 def check_classes(memory: Memory, class_ids: Any, classes: int) -> None:

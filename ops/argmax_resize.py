@@ -13,6 +13,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from ops._arith import position_of
+from ops._check import height_and_width
 from ops._cuda import cuda, cuda_kernel
 from ops._device import memory_of
 from ops._kernel import kernel, lone_caller
@@ -214,12 +215,8 @@ def argmax_resize(
     if 0 in planes.shape or planes.shape[0] > 256:
         raise ValueError(f"logits: expected 1 to 256 classes and at least one pixel, got shape {planes.shape}")
     classes, rows, columns = planes.shape
-    height, width = int(image_size[0]), int(image_size[1])
-    if height < 1 or width < 1:
-        raise ValueError(f"image_size: expected a positive (height, width), got {image_size!r}")
-    inputs = (rows, columns) if input_size is None else (int(input_size[0]), int(input_size[1]))
-    if min(inputs) < 1:
-        raise ValueError(f"input_size: expected a positive (height, width), got {input_size!r}")
+    height, width = height_and_width(image_size, "image_size")
+    inputs = (rows, columns) if input_size is None else height_and_width(input_size, "input_size")
     scale_y, scale_x, top, left = _checked_placement(placement, inputs, (height, width))
     target: NDArray[np.uint8] = memory.output(out, np.uint8, (height, width))
     axes = *_axis(rows, inputs[0], scale_y, top), *_axis(columns, inputs[1], scale_x, left)

@@ -7,6 +7,7 @@ layers where they take half of a step, on the CPU.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numba
@@ -242,6 +243,12 @@ def _code(activation: str) -> int:
     return _ACTIVATIONS[activation]
 
 
+def _positive(eps: float) -> float:
+    if not 0 <= eps < math.inf:
+        raise ValueError(f"eps: expected a finite number from 0, got {eps!r}")
+    return float(eps)
+
+
 def _workers(size: int) -> int:
     return numba.get_num_threads() if size >= _PARALLEL_ELEMENTS and lone_caller() else 1
 
@@ -279,7 +286,7 @@ def batch_norm_act(
     mean, variance = np.empty(channels), np.empty(channels)
     workers = _workers(rows.size)
     run = _forward_parallel if workers > 1 else _forward_serial
-    run(code, rows.reshape(-1), gain, shift, float(eps), workers, target.reshape(-1), mean, variance)
+    run(code, rows.reshape(-1), gain, shift, _positive(eps), workers, target.reshape(-1), mean, variance)
     return target, mean, variance
 
 
@@ -325,7 +332,7 @@ def batch_norm_act_backward(
     workers = _workers(rows.size)
     run = _backward_parallel if workers > 1 else _backward_serial
     run(
-        code, upstream.reshape(-1), rows.reshape(-1), average, spread, gain, shift, float(eps), workers,
+        code, upstream.reshape(-1), rows.reshape(-1), average, spread, gain, shift, _positive(eps), workers,
         target.reshape(-1), dweight, dbias,
     )  # fmt: skip
     return target, dweight, dbias

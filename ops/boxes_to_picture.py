@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ops._arith import clamped
+from ops._check import height_and_width
 from ops._cuda import cuda, cuda_kernel
 from ops._device import memory_of
 from ops._kernel import kernel
@@ -63,9 +64,7 @@ def boxes_to_picture(
     scale_y, scale_x, top, left = map(float, placement)
     if not all(map(math.isfinite, (scale_y, scale_x, top, left))) or min(scale_y, scale_x) <= 0:
         raise ValueError(f"placement: expected finite numbers, the scales positive, got {placement!r}")
-    height, width = int(image_size[0]), int(image_size[1])
-    if min(height, width) < 1:
-        raise ValueError(f"image_size: expected a positive (height, width), got {image_size!r}")
+    height, width = height_and_width(image_size, "image_size")
     target: NDArray[np.float32] = memory.output(out, np.float32, tuple(inputs.shape))
     settings = scale_y, scale_x, top, left, float(height), float(width)
     if memory.on_device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -43,9 +44,12 @@ def clip_boxes(boxes: Any, image_size: tuple[float, float], *, out: Any = None) 
         float32 [N, 4]: x in 0..width, y in 0..height. A box that lies wholly beside the picture loses its area and
         stays, so that rows keep their places; NaN stays NaN. Takes device arrays too.
     """
-    height, width = image_size
-    if not (0 <= height < float("inf") and 0 <= width < float("inf")):
-        raise ValueError(f"image_size: expected (height, width), finite and at least 0, got {tuple(image_size)}")
+    try:
+        height, width = map(float, image_size)
+    except (TypeError, ValueError):
+        height = width = math.nan
+    if not (0 <= height < math.inf and 0 <= width < math.inf):
+        raise ValueError(f"image_size: expected (height, width), finite and at least 0, got {image_size!r}")
     memory = memory_of(boxes=boxes, out=out)
     array = memory.array(boxes, "boxes", np.float32, ("N", 4))
     result: NDArray[np.float32] = memory.output(out, np.float32, tuple(array.shape))

@@ -187,7 +187,7 @@ def coco_accumulate(
     chosen, limits = area_numbers(protocol, areas), _limits(max_detections, protocol.max_detections)
     rows, offsets, times = np.empty(0, np.int32), ranked.offsets, None
     if weights is not None:
-        times = check_weights(weights, (matches.picture_count,))
+        times = check_weights(matches, weights, (matches.picture_count,))
         rows, offsets = _repeat(offsets, ranked.scores, ranked.pictures, times)
     recalls, thresholds = np.array(protocol.recall_thresholds, np.float64), len(protocol.iou_thresholds)
     shape = (thresholds, len(recalls), matches.classes, len(chosen), len(limits))
@@ -206,9 +206,14 @@ def coco_accumulate(
     )
 
 
-def check_weights(weights: Any, shape: tuple[int | str, ...]) -> NDArray[np.int64]:
-    """Return weights of pictures, none negative."""
+def check_weights(matches: CocoMatches, weights: Any, shape: tuple[int | str, ...]) -> NDArray[np.int64]:
+    """Return weights of pictures, none negative, and not so great that rows could not be counted."""
     checked = host_array(weights, "weights", np.int64, shape)
     if checked.size and checked.min() < 0:
         raise ValueError(f"weights: expected whole numbers from 0, got {checked.min()}")
+    holders = np.concatenate([matches.ranked.pictures, matches.truth_pictures])
+    held = np.bincount(holders, minlength=matches.picture_count)
+    most = float((checked.astype(np.float64) @ held).max(initial=0))
+    if most >= 2**31:
+        raise ValueError(f"weights: expected fewer than 2**31 detections and objects in all, got {most:.3g}")
     return checked

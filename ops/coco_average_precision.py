@@ -87,7 +87,7 @@ def coco_average_precision(matches: CocoMatches, weights: Any, *, area: str | No
         float64 [R, K, T]: the mean of `coco_accumulate`'s precision over the recalls, for the greatest number of
         detections; NaN where nothing is to be found. Cost O(N) a round. No CUDA twin (see `coco_match`).
     """
-    times = check_weights(weights, ("R", matches.picture_count))
+    times = check_weights(matches, weights, ("R", matches.picture_count))
     protocol, ranked = matches.protocol, matches.ranked
     areas = area_numbers(protocol, None if area is None else [area])[:1]
     counts = np.ascontiguousarray(matches.truth_counts[:, areas[0]])

@@ -10,11 +10,12 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from ops._arith import clamped
+from ops._check import height_and_width
 from ops._cuda import cuda, cuda_kernel
 from ops._device import DeviceMemory, memory_of
 from ops._half import float_dtype, to_half
 from ops._kernel import kernel, lone_caller
-from ops.letterbox import _KEPT, _REVERSED, _normalisation, _picture, _size
+from ops.letterbox import _KEPT, _REVERSED, _normalisation, _picture
 from ops.resize_normalize import _rows, _taps, _triangle, _window, _window_size
 
 
@@ -177,7 +178,7 @@ def crop_resize(
     memory = memory_of(image=image, boxes=boxes, out=out)
     picture = _picture(memory, image, "image")
     rectangles = memory.array(boxes, "boxes", np.float32, ("N", 4))
-    height, width = _size(size)
+    height, width = height_and_width(size, "size")
     gain, shift, padding = _normalisation(tuple(mean), tuple(std), fill)
     target: NDArray[Any] = memory.output(out, float_dtype(dtype), (rectangles.shape[0], 3, height, width))
     if memory.on_device:

@@ -13,6 +13,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from ops._blending import SPARE, blend_columns, blend_rows
+from ops._check import height_and_width
 from ops._cuda import cuda, cuda_kernel
 from ops._device import DeviceMemory, Memory, memory_of
 from ops._half import float_dtype, to_half
@@ -272,13 +273,6 @@ def _picture(memory: Memory, image: Any, name: str) -> Any:
     return picture
 
 
-def _size(size: tuple[int, int]) -> tuple[int, int]:
-    height, width = int(size[0]), int(size[1])
-    if height < 1 or width < 1:
-        raise ValueError(f"size: expected a positive (height, width), got {size!r}")
-    return height, width
-
-
 def letterbox(
     image: Any,
     size: tuple[int, int],
@@ -320,7 +314,7 @@ def letterbox(
     """
     memory = memory_of(image=image, out=out)
     picture = _picture(memory, image, "image")
-    fit = picture.shape[0], picture.shape[1], _size(size)
+    fit = picture.shape[0], picture.shape[1], height_and_width(size, "size")
     height, width = padded_size(*fit, pad_multiple)
     placement, new_height, new_width = place(*fit, center, pad_multiple)
     gain, shift, padding = _normalisation(tuple(mean), tuple(std), fill)
@@ -370,7 +364,7 @@ def letterbox_batch(
     named = {f"images[{i}]": image for i, image in enumerate(images)}
     memory = memory_of(**named, out=out)
     pictures = [_picture(memory, image, name) for name, image in named.items()]
-    height, width = _size(size)
+    height, width = height_and_width(size, "size")
     colours = _normalisation(tuple(mean), tuple(std), fill)
     target: NDArray[Any] = memory.output(out, float_dtype(dtype), (len(pictures), 3, height, width))
     fits = [place(picture.shape[0], picture.shape[1], (height, width), center) for picture in pictures]

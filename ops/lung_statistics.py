@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ops._check import describe, spacing_of
+from ops._check import describe, spacing_of, whole_number
 from ops._cuda import cuda, cuda_kernel
 from ops._cuda_order import first_after
 from ops._device import DeviceMemory, memory_of
@@ -209,9 +209,7 @@ def lung_statistics(
     memory = memory_of(volume=volume, labels=labels)
     array = memory.array(volume, "volume", np.int16, ("D", "H", "W"))
     marks = memory.array(labels, "labels", np.uint8, tuple(array.shape))
-    count = int(num_labels)
-    if not 1 <= count <= 255:
-        raise ValueError(f"num_labels: expected 1 to 255, got {num_labels!r}")
+    count = whole_number(num_labels, "num_labels", 1, 255)
     limits = _checked_edges(edges)
     voxel_ml = math.prod(spacing_of(spacing, "spacing", "zyx")) / 1000
     flat, flat_marks = array.reshape(array.size), marks.reshape(marks.size)

@@ -10,7 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ops._arith import blend
-from ops._check import same_length
+from ops._check import height_and_width, same_length
 from ops._cuda import cuda, cuda_kernel
 from ops._device import memory_of
 from ops._kernel import kernel
@@ -139,9 +139,7 @@ def masks_from_rois(
     same_length(rois=values, boxes=corners)
     if 0 in values.shape[1:]:
         raise ValueError(f"rois: expected at least one value for each box, got shape {tuple(values.shape)}")
-    height, width = int(size[0]), int(size[1])
-    if height < 1 or width < 1:
-        raise ValueError(f"size: expected a positive (height, width), got {size!r}")
+    height, width = height_and_width(size, "size")
     if not 0 < threshold < math.inf:
         raise ValueError(f"threshold: expected a number above 0, got {threshold!r}")
     target: NDArray[np.uint8] = memory.output(out, np.uint8, (values.shape[0], height, width))

@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ops._arith import clamped
+from ops._check import describe
 from ops._cuda import cuda, cuda_kernel
 from ops._device import memory_of
 from ops._kernel import kernel
@@ -64,6 +65,16 @@ def _twin(image, canvas, scale_y, scale_x, top, left, y0, x0, y1, x1):  # type: 
                 canvas[y, x, c] = np.uint8(p + wx * (q - p) + np.float32(0.5))
 
 
+def _two(values: Any, name: str, expected: str, least: float) -> tuple[float, float]:
+    try:
+        y, x = map(float, values)
+    except (TypeError, ValueError):
+        y = x = math.nan
+    if not (math.isfinite(y) and math.isfinite(x) and min(y, x) >= least):
+        raise ValueError(f"{name}: expected {expected}, got {values!r}")
+    return y, x
+
+
 def mosaic_paste(
     image: Any,
     canvas: NDArray[np.uint8],
@@ -88,23 +99,22 @@ def mosaic_paste(
     """
     memory = memory_of(image=image, canvas=canvas)
     picture = memory.array(image, "image", np.uint8, ("H", "W", 3))
+    if 0 in picture.shape:
+        raise ValueError(f"image: expected at least one pixel, got shape {tuple(picture.shape)}")
+    if len(np.shape(canvas)) != 3 or np.shape(canvas)[2] != 3:
+        raise ValueError(f"canvas: expected a uint8 array of shape [h, w, 3], got {describe(canvas)}")
     target = memory.output(canvas, np.uint8, tuple(np.shape(canvas)), "canvas")
-    if 0 in picture.shape or target.ndim != 3 or target.shape[2] != 3:
-        raise ValueError(f"expected uint8 [H, W, 3] with pixels, got image {picture.shape} and canvas {target.shape}")
     if memory.shared(picture, target):
         raise ValueError("canvas: expected memory of its own, got one that shares memory with the image")
-    if not all(math.isfinite(s) and s > 0 for s in scale):
-        raise ValueError(f"scale: expected two positive numbers, got {scale!r}")
-    if not all(map(math.isfinite, offset)):
-        raise ValueError(f"offset: expected two finite numbers, got {offset!r}")
-    top, left = offset
+    high, wide = _two(scale, "scale", "two positive numbers", least=math.ulp(0))
+    top, left = _two(offset, "offset", "two finite numbers", least=-math.inf)
     y0, x0, y1, x1 = region or (0, 0, target.shape[0], target.shape[1])
     y0, x0 = max(y0, 0, round(top)), max(x0, 0, round(left))
-    y1 = min(y1, target.shape[0], round(top + picture.shape[0] * scale[0]))
-    x1 = min(x1, target.shape[1], round(left + picture.shape[1] * scale[1]))
+    y1 = min(y1, target.shape[0], round(top + picture.shape[0] * high))
+    x1 = min(x1, target.shape[1], round(left + picture.shape[1] * wide))
     if y1 <= y0 or x1 <= x0:
         return y0, x0, y0, x0
-    settings = float(scale[0]), float(scale[1]), float(top), float(left), y0, x0, y1, x1
+    settings = high, wide, top, left, y0, x0, y1, x1
     if memory.on_device:
         memory.launch(_twin, (x1 - x0, y1 - y0), picture, target, *settings)
     else:

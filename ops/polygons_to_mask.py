@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ops._check import describe, output_array
+from ops._check import describe, height_and_width, output_array
 from ops._kernel import kernel
 
 _compiled = njit(nogil=True, cache=True)
@@ -134,9 +134,7 @@ def polygons_to_mask(
     Cost: one step for each column that a side crosses, and two for each pixel of the polygons' boxes. No CUDA twin:
     polygons are lists on the host, and short ones.
     """
-    height, width = int(size[0]), int(size[1])
-    if height < 0 or width < 0:
-        raise ValueError(f"size: expected (height, width), not negative, got {size!r}")
+    height, width = height_and_width(size, "size", least=0)
     corners = [_corners(polygon, i) for i, polygon in enumerate(polygons)]
     mask: NDArray[np.uint8] = output_array(out, np.uint8, (height, width))
     ends = np.cumsum([len(each) for each in corners], dtype=np.int64)

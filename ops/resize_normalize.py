@@ -14,6 +14,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from ops._blending import SPARE, blend_columns
+from ops._check import height_and_width
 from ops._cuda import cuda, cuda_kernel
 from ops._device import DeviceMemory, memory_of
 from ops._kernel import kernel, lone_caller
@@ -265,9 +266,7 @@ def resize_normalize(
     picture = memory.array(image, "image", np.uint8, ("H", "W", 3))
     if 0 in picture.shape:
         raise ValueError(f"image: expected at least one pixel, got shape {picture.shape}")
-    height, width = int(size[0]), int(size[1])
-    if height < 1 or width < 1:
-        raise ValueError(f"size: expected a positive (height, width), got {size!r}")
+    height, width = height_and_width(size, "size")
     top, left, high, wide = within(region, picture.shape[0], picture.shape[1])
     gain, shift, _ = _normalisation(tuple(mean), tuple(std), 0)
     target: NDArray[np.float32] = memory.output(out, np.float32, (3, height, width))

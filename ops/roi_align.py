@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from ops._check import height_and_width, whole_number
 from ops._cuda import cuda, cuda_kernel
 from ops._device import DeviceMemory, memory_of
 from ops._kernel import kernel, lone_caller
@@ -254,9 +255,7 @@ _PARALLEL_VALUES = 50_000
 def _settings(scale: float, sampling_ratio: int, aligned: bool) -> tuple[float, int, bool]:
     if not (math.isfinite(scale) and scale > 0):
         raise ValueError(f"scale: expected a positive number, got {scale!r}")
-    if int(sampling_ratio) != sampling_ratio or sampling_ratio < 0:
-        raise ValueError(f"sampling_ratio: expected a whole number, 0 for one that suits, got {sampling_ratio!r}")
-    return float(scale), int(sampling_ratio), bool(aligned)
+    return float(scale), whole_number(sampling_ratio, "sampling_ratio", 0), bool(aligned)  # 0: one that suits
 
 
 def _of_pictures(memory: Any, pictures: Any, boxes: Any, count: int) -> Any:
@@ -310,9 +309,7 @@ def roi_align(
     rectangles = memory.array(boxes, "boxes", np.float32, ("K", 4))
     where = _of_pictures(memory, pictures, rectangles, maps.shape[0])
     settings = _settings(scale, sampling_ratio, aligned)
-    height, width = int(size[0]), int(size[1])
-    if min(height, width) < 1:
-        raise ValueError(f"size: expected a positive (height, width), got {size!r}")
+    height, width = height_and_width(size, "size")
     target: NDArray[np.float32] = memory.output(out, np.float32, (rectangles.shape[0], maps.shape[1], height, width))
     if memory.on_device:
         _launch(memory, _twin, maps, rectangles, where, settings, (height, width), maps.shape[2:], target)
@@ -347,8 +344,11 @@ def roi_align_backward(
         the last bit.
     """
     memory = memory_of(gradient=gradient, boxes=boxes, pictures=pictures, out=out)
-    count, channels, *sizes = sides = tuple(map(int, shape))
-    if len(sides) != 4 or min(sides) < 1:
+    try:
+        count, channels, *sizes = sides = tuple(whole_number(side, "shape", 1) for side in shape)
+    except (TypeError, ValueError):
+        sides = ()
+    if len(sides) != 4:
         raise ValueError(f"shape: expected four positive sizes, those of the features, got {shape!r}")
     upstream = memory.array(gradient, "gradient", np.float32, ("K", channels, "h", "w"))
     if 0 in upstream.shape[2:]:

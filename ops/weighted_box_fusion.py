@@ -55,9 +55,15 @@ def _fuse(boxes, scores, class_ids, threshold, models):  # type: ignore[no-untyp
     return fused[order], fused_scores[order], fused_ids[order]
 
 
+# One weight each: an id that is larger is no number of a model.
+_MOST_MODELS = 1_000_000
+
+
 def _model_weights(weights: Sequence[float] | None, model_ids: NDArray[np.int64]) -> NDArray[np.float64]:
     """Weights whose mean is 1, one a model; ``ValueError`` unless there is one for each model that occurs."""
     highest = int(model_ids.max(initial=0))
+    if highest >= _MOST_MODELS:
+        raise ValueError(f"model_ids: expected numbers below {_MOST_MODELS}, got {highest}")
     values: NDArray[np.float64] = np.ones(highest + 1) if weights is None else np.asarray(weights, np.float64)
     if values.ndim != 1 or not len(values) or not ((values > 0) & np.isfinite(values)).all():
         raise ValueError(f"weights: expected one finite number above 0 for each model, got {weights!r}")

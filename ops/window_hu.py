@@ -65,7 +65,9 @@ def window_hu(
         LINEAR_EXACT. Computed in float32. Cost: one read and one write. Takes device arrays too.
     """
     if not math.isfinite(center) or not 0 < width < math.inf:
-        raise ValueError(f"expected a finite center and a width above 0, got center {center!r} and width {width!r}")
+        raise ValueError(
+            f"center, width: expected a finite center and a width above 0, got center {center!r} and width {width!r}"
+        )
     if np.dtype(dtype).name not in _OUTPUTS:
         raise ValueError(f"dtype: expected {' or '.join(_OUTPUTS)}, got {np.dtype(dtype).name}")
     memory = memory_of(volume=volume, out=out)

@@ -123,9 +123,9 @@ IMAGE, SHEET = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8, 3), np.uint8)
             (1, 1),
             (0, 0),
             ValueError,
-            "expected uint8 [H, W, 3] with pixels, got image (8,",
+            "canvas: expected a uint8 array of shape [h, w, 3], got uint8 array of shape (8, 8)",
         ),
-        (IMAGE[:0], SHEET, (1, 1), (0, 0), ValueError, "with pixels, got image (0, 8, 3)"),
+        (IMAGE[:0], SHEET, (1, 1), (0, 0), ValueError, "image: expected at least one pixel, got shape (0, 8, 3)"),
         (
             SHEET[2:],
             SHEET,
