@@ -1,1 +1,1 @@
-"""Jobs: a zip of pictures or a video, predicted in the background by a child process that can be killed."""
+"""Jobs: a zip of pictures, a video or a CT series, predicted in the background by a child that can be killed."""

@@ -28,9 +28,11 @@ Value = TypeVar("Value")
 MOST_ATTEMPTS = 2
 _SWEEP_SECONDS = 30.0
 _LINE_BYTES = 2**16
-RESULTS = "results.jsonl"
+RESULTS, MASK = "results.jsonl", "mask.nii.gz"
 # By kind: a video is told from a picture by its name, and read by what is in it.
-_CONTENT = {"zip": "content.zip", "video": "content.mp4"}
+_CONTENT = {
+    "zip": "content.zip", "video": "content.mp4", "nifti": "content.nii", "nifti_gz": "content.nii.gz",
+}  # fmt: skip
 
 
 def open_runner(device: str, settings: Settings) -> JobRunner:
@@ -132,6 +134,11 @@ class JobRunner:
         """The file of a finished job's answers, one JSON object a line."""
         return self.folder / job.id / RESULTS
 
+    def mask(self, job: Job) -> Path | None:
+        """The NIfTI file with the mask of a finished CT series; None where the job was something else."""
+        path = self.folder / job.id / MASK
+        return path if job.status == DONE and path.is_file() else None
+
     async def _ask(self, function: Callable[..., Value], *arguments: Any) -> Value:
         return await asyncio.to_thread(function, *arguments)
 
@@ -190,7 +197,8 @@ class JobRunner:
         told = {
             "bundle": job.bundle, "device": self.device, "kind": job.kind,
             "content": str(home / _CONTENT[job.kind]),
-            "results": str(home / RESULTS), "options": json.loads(job.options), "max_pixels": self.max_pixels,
+            "results": str(home / RESULTS), "mask": str(home / MASK),
+            "options": json.loads(job.options), "max_pixels": self.max_pixels,
             "memory_bytes": self.limits.memory_bytes,
         }  # fmt: skip
         child.stdin.write(json.dumps(told).encode() + b"\n")

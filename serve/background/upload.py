@@ -15,6 +15,8 @@ from serve.body import arriving, require_announced_length
 from serve.errors import RequestError
 
 _PIECE = 2**20
+# The length of its header, 348 or 540, in either order of bytes.
+_NIFTI = (b"\x5c\x01\0\0", b"\0\0\x01\x5c", b"\x1c\x02\0\0", b"\0\0\x02\x1c")
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Content:
 async def receive(request: Request, folder: Path, max_bytes: int, seconds: float) -> Content:
     """Write the body into ``folder`` and return what it is; the caller moves the file on.
 
-    Raises `RequestError`: 400 client gone or nothing sent, 408 no byte for ``seconds``, 413 too long, 415 neither a zip
-    nor a video.
+    Raises `RequestError`: 400 client gone or nothing sent, 408 no byte for ``seconds``, 413 too long, 415 none of
+    what `kind_of` knows.
     """
     require_announced_length(request, max_bytes, partial(_too_long, max_bytes))
     path = folder / f"{uuid.uuid4().hex}.upload"
@@ -70,9 +72,14 @@ async def _write(request: Request, path: Path, max_bytes: int, seconds: float) -
 
 
 def kind_of(head: bytes) -> str:
-    """ "zip" or "video", by the first bytes of a file; `RequestError` 400 for none, 415 for anything else."""
+    """ "zip", "video", "nifti" or "nifti_gz", by the first bytes of a file.
+
+    `RequestError` 400 for none, 415 for anything else.
+    """
     if not head:
-        raise RequestError(400, "the body is empty; send a zip of pictures or a video")
+        raise RequestError(
+            400, "the body is empty; send a zip of pictures or of a DICOM series, a video or a NIfTI file"
+        )
     if head.startswith(b"PK\x03\x04"):
         return "zip"
     # ISO media (mp4, mov), RIFF with AVI in it, and Matroska
@@ -82,7 +89,13 @@ def kind_of(head: bytes) -> str:
         or head.startswith(b"\x1aE\xdf\xa3")
     ):
         return "video"
-    raise RequestError(415, "the body is neither a zip of pictures nor a video (MP4, MOV, AVI or MKV)")
+    if head.startswith(_NIFTI):
+        return "nifti"
+    if head.startswith(b"\x1f\x8b"):
+        return "nifti_gz"  # or anything else that is packed so: the worker looks
+    raise RequestError(
+        415, "the body is neither a zip of pictures or of a DICOM series, nor a video (MP4, MOV, AVI or MKV), nor NIfTI"
+    )
 
 
 def _head(path: Path) -> bytes:

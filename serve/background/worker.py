@@ -17,9 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from toolkit.ct.read import holds_dicom
 from toolkit.errors import PictureError, UserError
 from toolkit.images import PICTURE_SUFFIXES
 from toolkit.inference import Model, load
+from toolkit.inference.series import predict_series
 from toolkit.inference.sources import frame_count
 from toolkit.results import Failure
 
@@ -50,15 +52,13 @@ def _do(told: dict[str, Any]) -> None:
     _tell(stage="loading")
     model = load(told["bundle"], told["device"], threads=1, allow_spinning=False)
     content, results = Path(told["content"]), Path(told["results"])
-    answers = _zip(model, content, told) if told["kind"] == "zip" else _video(model, content, told)
+    answers = _KINDS[told["kind"]](model, content, told)
     part = results.with_suffix(".part")
     done, last = 0, 0.0
     with part.open("w") as lines:
         for done, total, answer in answers:
             lines.write(json.dumps(answer) + "\n")
-            if time.monotonic() - last > _TELL_SECONDS:
-                last = time.monotonic()
-                _tell(stage="predicting", done=done, total=total)
+            last = _tell_now_and_then(last, stage="predicting", done=done, total=total)
         lines.flush()
         os.fsync(lines.fileno())
     part.rename(results)
@@ -69,15 +69,21 @@ Answers = Iterator[tuple[int, int, dict[str, Any]]]
 
 
 def _zip(model: Model, path: Path, told: dict[str, Any]) -> Answers:
-    """Each picture of a zip by name. Nothing is unpacked to disk, and never more than one picture into memory."""
+    """Each picture of a zip by name, or the report of the CT series that it is.
+
+    Nothing is unpacked to disk, and never more than one picture into memory.
+    """
     try:
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile:
         raise UserError("the upload is not a zip that can be read; pack it again") from None
     with archive:
         members = sorted((each for each in archive.infolist() if _is_picture(each)), key=lambda each: each.filename)
+        if not members and holds_dicom(path):
+            yield from _series(model, path, told)
+            return
         if not members:
-            raise UserError(f"the zip has no pictures ({', '.join(PICTURE_SUFFIXES)})")
+            raise UserError(f"the zip has no pictures ({', '.join(PICTURE_SUFFIXES)}) and no DICOM files")
         if len(members) > MOST_PICTURES:
             raise UserError(f"the zip has {len(members)} pictures, over the limit of {MOST_PICTURES}; send several")
         for index, member in enumerate(members):
@@ -118,6 +124,34 @@ def _video(model: Model, path: Path, told: dict[str, Any]) -> Answers:
         if isinstance(answer, Failure):
             shown["error"] = f"frame {index}: cannot be read"
         yield index + 1, max(total, index + 1), shown
+
+
+def _series(model: Model, path: Path, told: dict[str, Any]) -> Answers:
+    """One report, and the mask beside it. Whose series it is, nothing of that is told."""
+    last = 0.0
+
+    def progress(stage: str, done: int, total: int) -> None:
+        nonlocal last
+        counted = {"done": done, "total": total} if stage in ("predicting", "measuring") else {}
+        last = _tell_now_and_then(last, stage=stage, **counted)
+
+    report = predict_series(model, path, name="the series", progress=progress)
+    count = len(report.mask)
+    _tell(stage="saving", done=count, total=count)
+    part = report.save_mask(Path(told["mask"]).with_name("part.nii.gz"))
+    part.rename(told["mask"])
+    yield count, count, report.to_dict()
+
+
+_KINDS = {"zip": _zip, "video": _video, "nifti": _series, "nifti_gz": _series}
+
+
+def _tell_now_and_then(last: float, **fields: Any) -> float:
+    """Tell where the last time was long enough ago; return when it was told last."""
+    if time.monotonic() - last <= _TELL_SECONDS:
+        return last
+    _tell(**fields)
+    return time.monotonic()
 
 
 def _tell(**fields: Any) -> None:

@@ -1,4 +1,4 @@
-"""Jobs: ``POST /jobs`` takes a zip of pictures or a video, ``GET /jobs/{id}`` tells how far it is.
+"""Jobs: ``POST /jobs`` takes a zip of pictures, a video or a CT series, ``GET /jobs/{id}`` tells how far it is.
 
 They are there where the service has a folder for them. The same content with the same options is the same job.
 """
@@ -29,7 +29,7 @@ _TAGS: list[Any] = ["jobs"]
 _HEARTBEAT_SECONDS = 15.0
 _UPLOAD = {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in (
     "application/zip", "video/mp4", "video/quicktime", "video/x-msvideo", "video/x-matroska",
-    "application/octet-stream",
+    "application/gzip", "application/octet-stream",
 )}, "required": True}  # fmt: skip
 
 
@@ -38,13 +38,14 @@ class JobAnswer(BaseModel):
 
     id: str
     status: str = Field(description="queued, running, done, failed or cancelled")
-    stage: str = Field(description="What is done now: loading, predicting, or the status")
+    stage: str = Field(description="What is done now: loading, reading slices, predicting ..., or the status")
     percent: float = Field(description="How much is answered, 0 to 100")
-    done: int = Field(description="Pictures or frames that are answered")
+    done: int = Field(description="Pictures, frames or slices that are answered")
     total: int = Field(description="All of them; 0 while they are not counted")
     error: str = Field(description="One sentence, where it failed")
     created: float = Field(description="Seconds since 1970")
     results: str | None = Field(description="Where the answers are, one JSON object a line, once it is done")
+    mask: str | None = Field(description="Where the mask of a CT series is, as NIfTI, once it is done")
     kept_until: float | None = Field(description="When the answers are deleted, in seconds since 1970")
 
 
@@ -80,7 +81,7 @@ def _add_upload(app: FastAPI, service: Service, runner: JobRunner) -> None:
         response_model=JobAnswer,
         responses=errors(400, 408, 413, 415, 422, 429, 500, 503),
         openapi_extra={"requestBody": _UPLOAD, "parameters": query.parameters()},
-        summary="Predict on a zip of pictures or a video in the background",
+        summary="Predict on a zip of pictures, a video or a CT series (a zip of DICOM files, NIfTI) in the background",
         tags=_TAGS,
     )(create)
 
@@ -117,6 +118,21 @@ def _add_states(app: FastAPI, runner: JobRunner) -> None:
         return FileResponse(runner.results(job), media_type="application/x-ndjson")
 
     @app.get(
+        "/jobs/{job_id}/mask",
+        response_class=FileResponse,
+        responses=errors(404, 409),
+        summary="The mask of a finished CT series, a packed NIfTI file",
+        tags=_TAGS,
+    )
+    async def mask(job_id: str) -> Response:
+        job = await find(job_id)
+        if job.status != DONE:
+            raise RequestError(409, f"the job is {job.status}; its mask is there when it is done")
+        if (path := runner.mask(job)) is None:
+            raise RequestError(404, "the job was no CT series, so it has no mask of a volume")
+        return FileResponse(path, media_type="application/gzip", filename="mask.nii.gz")
+
+    @app.get(
         "/jobs/{job_id}/events",
         response_class=StreamingResponse,
         responses=errors(404),
@@ -149,5 +165,6 @@ def _told(job: Job, runner: JobRunner) -> JobAnswer:
         **fields,
         percent=job.percent,
         results=f"/jobs/{job.id}/results" if job.status == DONE else None,
+        mask=f"/jobs/{job.id}/mask" if runner.mask(job) else None,
         kept_until=job.finished + runner.limits.keep_seconds if finished else None,
     )

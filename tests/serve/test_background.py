@@ -131,7 +131,7 @@ def test_a_job_that_cannot_be_done_says_why(start: Start, content: bytes, senten
     ("request_", "status", "sentence"),
     [
         ({"content": b""}, 400, "the body is empty"),
-        ({"content": b"hello"}, 415, "neither a zip of pictures nor a video"),
+        ({"content": b"hello"}, 415, "neither a zip of pictures or of a DICOM series, nor a video"),
         ({"content": bytes(2**20 + 1)}, 413, "longer than the 1 MiB that a job may have"),
         ({"content": iter([bytes(2**20), b"x"])}, 413, "longer than the 1 MiB"),
         ({"content": b"PK\x03\x04", "params": {"score": "1"}}, 422, "query parameter 'score' is unknown"),
@@ -236,7 +236,8 @@ def test_a_worker_ends_with_the_process_that_started_it(tiny_bundle: Path, tmp_p
     (tmp_path / "content").write_bytes(LONG)
     told = {
         "bundle": str(tiny_bundle), "device": "cpu", "kind": "zip", "content": str(tmp_path / "content"),
-        "results": str(tmp_path / "results.jsonl"), "options": {}, "max_pixels": 10**6, "memory_bytes": 2**32,
+        "results": str(tmp_path / "results.jsonl"), "mask": str(tmp_path / "mask.nii.gz"),
+        "options": {}, "max_pixels": 10**6, "memory_bytes": 2**32,
     }  # fmt: skip
     command = [sys.executable, "-m", "serve.background.worker"]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
@@ -312,6 +313,9 @@ def test_the_store_moves_a_job_only_from_where_it_is(tmp_path: Path) -> None:
         (b"\x00\x00\x00\x20ftypisom", "video"),
         (b"RIFF....AVI LIST", "video"),
         (b"\x1aE\xdf\xa3....", "video"),
+        (b"\x5c\x01\0\0....", "nifti"),
+        (b"\0\0\x01\x5c....", "nifti"),
+        (b"\x1f\x8b\x08....", "nifti_gz"),
         (b"RIFF....WAVEfmt ", None),
         (b"\xff\xd8\xff", None),
     ],

@@ -141,7 +141,8 @@ def serve(
         typer.Option(help="Let bundles of --models-dir be loaded, swapped and unloaded here, from this machine only."),
     ] = None,
     jobs: Annotated[
-        Path | None, typer.Option(help="Take jobs (a zip of pictures, a video) and keep them in this folder.")
+        Path | None,
+        typer.Option(help="Take jobs (a zip of pictures, a video, a CT series) and keep them in this folder."),
     ] = None,
     log_format: Annotated[str, typer.Option(help="How the log on stderr is written: text or json.")] = "text",
 ) -> None:

@@ -19,21 +19,21 @@ _TURN = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MILLIMETRES = {"mm": 1.0, "meter": 1000.0, "micron": 0.001, "unknown": 1.0}
 
 
-def read_nifti(path: str | Path) -> Volume:
-    """The volume in a NIfTI file; its values are taken for HU. Raises PictureError."""
+def read_nifti(path: str | Path, source: str) -> Volume:
+    """The volume in a NIfTI file, which messages call ``source``; its values are taken for HU. Raises PictureError."""
     nibabel = need("nibabel", "reading NIfTI")
     try:
         image = nibabel.load(path)
         if not isinstance(image, nibabel.Nifti1Image):
-            raise PictureError(f"{path}: is not a NIfTI file")
+            raise PictureError(f"{source}: is not a NIfTI file")
         shape = tuple(int(side) for side in image.shape)
         while len(shape) > 3 and shape[-1] == 1:
             shape = shape[:-1]
-        check_size(shape, str(path))
-        affine, notes = _geometry(image, shape, str(path))
-        return finished(_values(image, shape, str(path)), affine, notes, str(path))
+        check_size(shape, source)
+        affine, notes = _geometry(image, shape, source)
+        return finished(_values(image, shape, source), affine, notes, source)
     except (OSError, EOFError, ValueError, TypeError, OverflowError, nibabel.filebasedimages.ImageFileError) as error:
-        raise PictureError(f"{path}: cannot be read as NIfTI ({type(error).__name__}); copy it again") from None
+        raise PictureError(f"{source}: cannot be read as NIfTI ({type(error).__name__}); copy it again") from None
 
 
 def write_mask(path: str | Path, mask: NDArray[np.uint8], affine: NDArray[np.float64]) -> Path:

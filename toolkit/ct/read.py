@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 from toolkit.ct.dicom import Progress, read_dicom
-from toolkit.ct.files import MOST_FILES, opened
+from toolkit.ct.files import MOST_FILES, Files, opened
 from toolkit.ct.headers import is_dicom
 from toolkit.ct.nifti import is_nifti, read_nifti
 from toolkit.ct.volume import Volume
@@ -24,7 +24,7 @@ def read_volume(path: str | Path, *, name: str | None = None, progress: Progress
     what cannot be used, UserError where the libraries of ``[ct]`` are missing.
     """
     if is_nifti(path):
-        return read_nifti(path)
+        return read_nifti(path, name or str(path))
     with opened(path, name or str(path)) as files:
         return read_dicom(files, progress)
 
@@ -39,6 +39,17 @@ def is_series(path: str | Path) -> bool:
     if os.path.isfile(path):
         return zipfile.is_zipfile(path) or _is_dicom_file(str(path))
     return os.path.isdir(path) and any(map(_is_dicom_file, _candidates(str(path))))
+
+
+def holds_dicom(path: str | Path) -> bool:
+    """Whether a zip has a DICOM file in it; PictureError where it cannot be read."""
+    with opened(path, "the zip") as files:
+        return any(_starts_as_dicom(files, index) for index in range(len(files)))
+
+
+def _starts_as_dicom(files: Files, index: int) -> bool:
+    with files.open(index) as file:
+        return is_dicom(file)
 
 
 def _is_dicom_file(path: str) -> bool:
