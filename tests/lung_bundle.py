@@ -49,14 +49,14 @@ def lung_network() -> bytes:
     return _onnx_file(nodes, constants, ["batch", 3, SIDE, SIDE], {"raw": ["batch", 3, SIDE, SIDE]})
 
 
-def make_lung_bundle(folder: Path) -> Path:
-    """Write the bundle into ``folder`` and return it."""
+def make_lung_bundle(folder: Path, window: tuple[float, float] | None = None) -> Path:
+    """Write the bundle into ``folder`` and return it; ``window`` is the (center, width) in HU that it names."""
     spec = make_spec(
         name="lungs",
         task="segmentation",
         labels=LABELS,
         network={"architecture": "tiny"},
-        preprocessing={"input_size": (SIDE, SIDE), "color": "rgb"},
+        preprocessing={"input_size": (SIDE, SIDE), "color": "rgb", "window_hu": window},
         postprocessing={"regions": {"lung": ("lung", "lesion")}},
         licence="CC0-1.0",
     )

@@ -47,6 +47,11 @@ class Preprocessing(BaseModel):
     std: tuple[PositiveLevel, PositiveLevel, PositiveLevel] = Field(
         default=(1.0, 1.0, 1.0), description="Divisor per channel, in grey levels, in the order that `color` names."
     )
+    window_hu: tuple[float, Annotated[float, Field(gt=0)]] | None = Field(
+        default=None,
+        description="Center and width, in Hounsfield units, of the window through which slices of a CT series become "
+        "pictures; null: of a model that finds lungs -600 and 1500.",
+    )
     center: bool = Field(default=False, description="Border on both sides (true) or at the bottom and right (false).")
 
     @model_validator(mode="after")

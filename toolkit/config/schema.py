@@ -115,6 +115,11 @@ class SegmenterPreprocess(PreprocessConfig):
     std: tuple[Positive, Positive, Positive] = Field(
         default=IMAGENET_STD, description="Each channel is then divided by it, in grey levels."
     )
+    window_hu: tuple[float, Positive] | None = Field(
+        default=None,
+        description="Center and width, in Hounsfield units, of the window through which your training slices were made "
+        "from CT; a series that is predicted on goes through it; null: -600 and 1500, usual for lungs.",
+    )
 
 
 class MosaicConfig(Block):

@@ -51,20 +51,24 @@ def predict_series(
     clock = [time.perf_counter()]
     volume = read_volume(path, name=source, progress=progress)
     clock.append(time.perf_counter())
-    mask = _masks(model, volume, progress)
+    mask = _masks(model, volume, _window(spec), progress)
     clock.append(time.perf_counter())
     progress("measuring", len(mask), len(mask))
     return _report(spec, source, volume, mask, clock)
 
 
-def _masks(model: Model, volume: Volume, progress: Progress) -> NDArray[np.uint8]:
+def _window(spec: SegmentationSpec) -> tuple[float, float]:
+    return spec.preprocessing.window_hu or LUNG_WINDOW
+
+
+def _masks(model: Model, volume: Volume, window: tuple[float, float], progress: Progress) -> NDArray[np.uint8]:
     """The network's class of every voxel, uint8 [Z, Y, X], a few slices at a time."""
     from ops import window_hu
 
     mask = np.empty(volume.hu.shape, np.uint8)
     for first in range(0, len(mask), _BATCH):
         progress("predicting", first, len(mask))
-        grey = window_hu(volume.hu[first : first + _BATCH], *LUNG_WINDOW, dtype=np.uint8)
+        grey = window_hu(volume.hu[first : first + _BATCH], *window, dtype=np.uint8)
         results = model.run_batch([np.repeat(plane[:, :, None], 3, axis=2) for plane in grey])
         for place, result in enumerate(results, first):
             assert isinstance(result, SegmentationResult)
@@ -96,5 +100,5 @@ def _report(
         notes=(*volume.notes, *notes),
         timing=timing,
     )
-    sheet = draw_volume(volume, mask, spec.labels, LUNG_WINDOW, report.lines())
+    sheet = draw_volume(volume, mask, spec.labels, _window(spec), report.lines())
     return replace(report, picture=sheet.copy)

@@ -109,6 +109,16 @@ def test_nifti_and_dicom_give_one_answer(report: CTReport, bundle: Path, tmp_pat
     assert found.affine == pytest.approx(report.affine, abs=1e-3)
 
 
+@pytest.mark.parametrize(("window", "found"), [((-600.0, 1500.0), True), ((40.0, 400.0), False)])
+def test_the_window_is_the_one_that_the_bundle_names(
+    window: tuple[float, float], found: bool, report: CTReport, series: Path, tmp_path: Path
+) -> None:
+    """Through a window for soft tissue the body is as grey as lesions are through one for lungs."""
+    other = toolkit.predict(make_lung_bundle(tmp_path / "lungs", window), series)
+    assert isinstance(other, CTReport)
+    assert np.array_equal(other.mask, report.mask) == found
+
+
 def without(chest: Chest, *, side: str = "", bridge: bool = False, tube: bool = False) -> Chest:
     """A chest without one lung, with lungs that touch, or with a windpipe and a bubble beside them."""
     hu, truth = chest.hu.copy(), chest.truth.copy()
