@@ -28,8 +28,7 @@ PY
 ls out
 toolkit serve ct_pneumonia --port 8765 --jobs jobs > serve.log 2>&1 &
 trap "kill $!" EXIT
-curl -s --retry 60 --retry-connrefused --retry-delay 1 -o /dev/null localhost:8765/health/ready
-until [ "$(curl -s -o /dev/null -w '%{http_code}' localhost:8765/health/ready)" = 200 ]; do sleep 0.5; done
+until curl -sf -o /dev/null localhost:8765/health/ready; do sleep 0.5; done
 id=$(curl -s --data-binary @series.zip localhost:8765/jobs | python -c 'import json, sys; print(json.load(sys.stdin)["id"])')
 curl -sN localhost:8765/jobs/$id/events | python -c '
 import json, sys
