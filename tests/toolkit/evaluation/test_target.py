@@ -150,7 +150,7 @@ def lone_picture(folder: Path, task: str, colour: tuple[int, int, int], mask: in
 
 
 LONE = [
-    ("detection", 0, "1 picture, 0 boxes, split all", "precision of boxes    0.000  of the boxes, at score 0.25"),
+    ("detection", 0, "1 picture, 0 boxes, split all", "precision of boxes      0.000  of the boxes, at score 0.25"),
     ("classification", 0, "1 picture, split all", "top-1              1.000  the likeliest class is right"),
     ("segmentation", 2, "1 picture, split all", "mean Dice       0.000  over warm, cold"),
     ("segmentation", 255, "1 picture, split all", "mean Dice       -  over warm, cold"),  # not a pixel counts
