@@ -1,8 +1,9 @@
 """An operator beside its peers: one way to take turns, compare answers, tell and write it, for all `benchmarks.ops_*`.
 
 A work has one `Case` and gets a `Row` for each peer. Ours and the peers take turns in one process, and so does the
-floor, a copy of as many bytes as the work must move. A call of less than 50 ms runs once more before it is timed, so
-that it finds its own caches. Peers that need a torch of their own run in a process beside, in the same turns.
+floor: the bytes that the work must move, over the bandwidth of a large copy. A call of less than 50 ms runs once more
+before it is timed, so that it finds its own caches. Peers that need a torch of their own run in a process beside, in
+the same turns.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ PEERS = {
     "cc3d": ("connected-components-3d", "cc3d"),
 }
 SLOW = 4.0  # seconds: a peer whose first call takes longer has no second one
-FLOOR = "a copy of as many bytes"
+FLOOR = "its bytes, at a large copy's bandwidth"
+LARGE = 2**28  # bytes of a copy that no cache holds
 
 
 class Timed(NamedTuple):
@@ -131,6 +133,12 @@ def copies(count: int) -> Callable[[], None]:
     return lambda: copied(source, target, numba.get_num_threads())
 
 
+def floor(moved: int) -> Callable[[], Timed]:
+    """How long ``moved`` bytes take at the bandwidth of a copy that no cache holds, measured at each call."""
+    copy = copies(LARGE)
+    return lambda: Timed(clocked(copy).seconds * moved / LARGE, None)
+
+
 class Clock:
     """The times of one call, after one that is not counted, as it may compile and import.
 
@@ -175,7 +183,7 @@ def measure(section: str, case: Case, rounds: int, seconds: float) -> Iterator[R
             notes[name] = case.apart(clocks["ours"].answer, clocks[name].answer)
             clocks[name].answer = None
     if case.moved:
-        clocks[FLOOR], notes[FLOOR] = Clock(copies(case.moved), rounds, seconds), ""
+        clocks[FLOOR], notes[FLOOR] = Clock(floor(case.moved), rounds, seconds), ""
     for turn in range(rounds):
         for clock in clocks.values():
             if turn < clock.turns:
@@ -274,8 +282,7 @@ def machine() -> dict[str, Any]:
     """What the figures depend on; versions of what is installed here, and the bandwidth of a copy in GB/s."""
     versions = {"python": platform.python_version(), "numba": numba.__version__}
     versions |= {package: metadata.version(package) for package, module in PEERS.values() if importable(module)}
-    size = 2**28
-    clock = Clock(copies(size), 7, 2.0)
+    clock = Clock(copies(LARGE), 7, 2.0)
     for _ in range(clock.turns):
         clock.turn()
     return {
@@ -284,7 +291,7 @@ def machine() -> dict[str, Any]:
         "threads": numba.get_num_threads(),
         "waiting": os.environ.get("OMP_WAIT_POLICY", "default"),
         "versions": versions,
-        "copy_gb_per_s": round(size / clock.milliseconds()[0] / 1e6, 1),
+        "copy_gb_per_s": round(LARGE / clock.milliseconds()[0] / 1e6, 1),
     }
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from serve.allocation import hold_on
 from serve.app import create_app
 from serve.logs import LogFormat, log_to_stderr
 from serve.service import Service
@@ -105,6 +106,7 @@ def read(arguments: Mapping[str, Any]) -> tuple[Placement, Settings]:
 def _app(placement: Placement, settings: Settings) -> FastAPI:
     """One replica's application; called there."""
     log_to_stderr(placement.log_format)
+    hold_on()
     threads = max(1, placement.cpus // settings.runs)
     device = "cuda" if placement.gpus else "cpu"
     models = [load(each, device, threads=threads, allow_spinning=False) for each in placement.bundles]

@@ -29,19 +29,20 @@ def add(app: FastAPI, service: Service) -> None:
         "/models/{name}/page",
         response_model=None,
         responses={200: {"content": {"text/html": {}}}, **errors(404)},
+        openapi_extra={"parameters": _parameters("name")},
         summary="A page to drop a picture on, of one model",
         tags=_TAGS,
     )
-    async def page(name: str) -> Response:
-        model = service.find(name).model
-        return page_answer(service, model, root="../../", metadata=f"../{quote(name, safe='')}")
+    async def page(request: Request) -> Response:
+        model = service.find(**request.path_params).model
+        return page_answer(service, model, root="../../", metadata=f"../{quote(model.name, safe='')}")
 
     _add_model(app, service, "/models/{name}", ("name",))
     _add_model(app, service, "/models/{name}/versions/{version}", ("name", "version"))
 
 
 def _add_model(app: FastAPI, service: Service, path: str, names: tuple[str, ...]) -> None:
-    parameters = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
+    parameters = _parameters(*names)
 
     async def describe(request: Request) -> Response:
         return metadata_answer(service.find(**request.path_params).model)
@@ -66,6 +67,10 @@ def _add_model(app: FastAPI, service: Service, path: str, names: tuple[str, ...]
         description="What it takes and answers follows from its task, as at `/predict`.",
         tags=_TAGS,
     )(predict)
+
+
+def _parameters(*names: str) -> list[dict[str, Any]]:
+    return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
 
 
 def _options(service: Service) -> list[dict[str, Any]]:

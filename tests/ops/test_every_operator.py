@@ -139,7 +139,7 @@ def test_every_operator_is_here() -> None:
     assert set(CALLS) | made == {name for name in ops.__all__ if inspect.isfunction(getattr(ops, name))}
 
 
-@pytest.mark.parametrize(("name", "argument"), arrays())
+@pytest.mark.parametrize(("name", "argument"), list(arrays()))
 def test_takes_views_and_read_only_arrays(name: str, argument: str) -> None:
     expected, value = called(name), CALLS[name][argument]
     if argument == "canvas":
@@ -154,7 +154,7 @@ def test_takes_views_and_read_only_arrays(name: str, argument: str) -> None:
         np.testing.assert_array_equal(odd, before)
 
 
-@pytest.mark.parametrize(("name", "argument"), arrays())
+@pytest.mark.parametrize(("name", "argument"), list(arrays()))
 def test_names_the_array_that_is_wrong(name: str, argument: str) -> None:
     value, default = CALLS[name][argument], inspect.signature(getattr(ops, name)).parameters[argument].default
     wrong = [value.astype(np.complex64), value.astype("S3"), np.full(value.shape, None)]
@@ -236,7 +236,7 @@ BY_ROWS = ["box_convert", "box_iou", "boxes_to_picture", "clip_boxes", "complete
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize(("name", "argument"), arrays())
+@pytest.mark.parametrize(("name", "argument"), list(arrays()))
 def test_odd_numbers_harm_nobody_else(name: str, argument: str) -> None:
     """NaN, inf and huge coordinates: an answer each time, the same again, and as before for the other rows."""
     value, expected = CALLS[name][argument], called(name)
