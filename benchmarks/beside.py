@@ -1,9 +1,9 @@
 """An operator beside its peers: one way to take turns, compare answers, tell and write it, for all `benchmarks.ops_*`.
 
-A work has one `Case` and gets a `Row` for each peer. Ours and the peers take turns in one process, and so does the
-floor: the bytes that the work must move, over the bandwidth of a large copy. A call of less than 50 ms runs once more
-before it is timed, so that it finds its own caches. Peers that need a torch of their own run in a process beside, in
-the same turns.
+A work has one `Case` and gets a `Row` for each peer. Ours and the peers take turns in one process; before them comes
+the floor: the bytes that the work must move, over the bandwidth of a large copy. A call of less than 50 ms runs once
+more before it is timed, so that it finds its own caches. Peers that need a torch of their own run in a process beside,
+in the same turns.
 """
 
 from __future__ import annotations
@@ -133,12 +133,6 @@ def copies(count: int) -> Callable[[], None]:
     return lambda: copied(source, target, numba.get_num_threads())
 
 
-def floor(moved: int) -> Callable[[], Timed]:
-    """How long ``moved`` bytes take at the bandwidth of a copy that no cache holds, measured at each call."""
-    copy = copies(LARGE)
-    return lambda: Timed(clocked(copy).seconds * moved / LARGE, None)
-
-
 class Clock:
     """The times of one call, after one that is not counted, as it may compile and import.
 
@@ -169,9 +163,20 @@ class Clock:
         return middle, (low, high)
 
 
+def floor(moved: int, rounds: int, seconds: float) -> Clock:
+    """How long ``moved`` bytes take at the bandwidth of a copy that no cache holds. Timed before the others, because
+    such a copy empties their caches."""
+    copy = copies(LARGE)
+    clock = Clock(lambda: Timed(clocked(copy).seconds * moved / LARGE, None), rounds, seconds)
+    for _ in range(clock.turns):
+        clock.turn()
+    return clock
+
+
 def measure(section: str, case: Case, rounds: int, seconds: float) -> Iterator[Row]:
     """The rows of one work."""
     notes = {name: missing(name) for name in case.peers}
+    least = floor(case.moved, rounds, seconds) if case.moved else None
     clocks = {"ours": Clock(case.ours, rounds, seconds, slow=np.inf)}  # it may compile
     for name, call in case.peers.items():
         if not notes[name]:
@@ -182,8 +187,6 @@ def measure(section: str, case: Case, rounds: int, seconds: float) -> Iterator[R
                 continue
             notes[name] = case.apart(clocks["ours"].answer, clocks[name].answer)
             clocks[name].answer = None
-    if case.moved:
-        clocks[FLOOR], notes[FLOOR] = Clock(floor(case.moved), rounds, seconds), ""
     for turn in range(rounds):
         for clock in clocks.values():
             if turn < clock.turns:
@@ -191,6 +194,8 @@ def measure(section: str, case: Case, rounds: int, seconds: float) -> Iterator[R
     for call in case.peers.values():
         if isinstance(call, Elsewhere):
             call.end()
+    if least:
+        clocks[FLOOR], notes[FLOOR] = least, ""
     ours, spread = clocks["ours"].milliseconds()
     for name, note in notes.items():
         bar = case.bars.get(name)
