@@ -110,3 +110,9 @@ CALLS: dict[str, Callable[[], Any]] = {
     "weighted_box_fusion": lambda: ops.weighted_box_fusion(fractions, scores / 500, ids, ids, iou_threshold=0.5),
     "window_hu": lambda: ops.window_hu(wide, -600, 1500),
 }
+
+# Where an operator has modes with kernels of their own: a call waits for those of one.
+MODES: dict[str, Callable[[], Any]] = {
+    "letterbox": lambda: ops.letterbox(picture, (416, 320))[0],
+    "letterbox, exact": lambda: ops.letterbox(picture, (416, 320), exact=True)[0],
+}

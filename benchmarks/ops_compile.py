@@ -5,7 +5,7 @@
 One process calls each operator, in the main thread and in another one, which must take the serial kernels, and notes
 which kernels ran. For each such set there is then a process with an empty cache, and one more that finds what the first
 left: both time `Kernel.compile` of these kernels. What every compilation needs once (LLVM's start) is done before.
-Seconds, the sum of a call's kernels; `letterbox` is called in both modes, and of `operator` and `fuse` examples are.
+Seconds, the sum of a call's kernels; `letterbox` in each of its modes, and of `operator` and `fuse` examples.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ Calls = dict[str, list[int]]
 
 def kernels_of_calls(names: list[str]) -> dict[str, Calls]:
     registered = list(Kernel.registry)
-    calls = importlib.import_module("benchmarks.operator_calls").CALLS
+    known = importlib.import_module("benchmarks.operator_calls")
+    calls = known.CALLS | known.MODES
     ran: list[Kernel] = []
     call_kernel = Kernel.__call__
 
