@@ -85,6 +85,11 @@ class Bundle:
     def postprocessing(self) -> Postprocessing:
         return self.spec.postprocessing
 
+    @property
+    def size(self) -> int:
+        """The bytes of all its files together, unpacked."""
+        return sum(self._store.sizes().values())
+
     def names(self) -> list[str]:
         """The listed files, sorted, without ``bundle.yaml``."""
         return sorted(self.spec.files)

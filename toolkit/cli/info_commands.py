@@ -1,4 +1,4 @@
-"""``toolkit zoo``, ``doctor``, ``warmup`` and ``demo``: what is here, whether it works, and a first tour."""
+"""``toolkit doctor``, ``warmup`` and ``demo``: whether what is here works, and a first tour."""
 
 from __future__ import annotations
 
@@ -10,26 +10,9 @@ import typer
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.command()(zoo)
     app.command()(doctor)
     app.command()(warmup)
     app.command()(demo)
-
-
-def zoo() -> None:
-    """List the shipped bundles with their numbers."""
-    from toolkit.bundle import Bundle
-    from toolkit.bundles import find, names
-    from toolkit.evaluation.task import evaluation_task
-
-    for name in names():
-        bundle = Bundle.open(find(name))
-        told = evaluation_task(bundle.task).headline(bundle.read_json("metrics.json"))
-        megabytes = len(bundle.network_bytes()) / 1e6
-        typer.echo(
-            f"{name} {bundle.version}: {bundle.task}, {', '.join(bundle.labels)}; {bundle.preprocessing.size_in_words},"
-            f" {megabytes:.1f} MB; {told}; {bundle.spec.licence}"
-        )
 
 
 def doctor() -> None:

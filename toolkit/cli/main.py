@@ -17,6 +17,7 @@ from toolkit.cli import (
     predict_commands,
     run_commands,
     train_commands,
+    zoo_command,
 )
 from toolkit.errors import ToldElsewhere, UserError
 
@@ -31,6 +32,7 @@ app = typer.Typer(
 
 train_commands.add_to(app)
 predict_commands.add_to(app)
+zoo_command.add_to(app)
 info_commands.add_to(app)
 app.add_typer(config_commands.app, name="config")
 app.add_typer(data_commands.app, name="data")

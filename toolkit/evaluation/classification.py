@@ -12,7 +12,7 @@ from toolkit.data.table import LabelSample, Progress, Table
 from toolkit.drawing_text import RGB, Panel, Row
 from toolkit.evaluation.classification_metrics import measure_classification
 from toolkit.evaluation.plots import Plot, confusion_plot, reliability_plot
-from toolkit.evaluation.sections import Ranged, Section, at, number, of_parts, overall
+from toolkit.evaluation.sections import Ranged, Section, at, of_parts, overall
 from toolkit.evaluation.task import Case, Evaluation, Worst, predictions
 from toolkit.evaluation.trust import abstention_columns, told_abstention
 from toolkit.inference.model import Model
@@ -79,8 +79,9 @@ class ClassificationEvaluation(Evaluation):
         columns = {"top-1": ("top1",), "macro-recall": ("macro_recall",), "macro-F1": ("macro_f1",)}
         return {**columns, **abstention_columns(metrics)}
 
-    def headline(self, metrics: dict[str, Any]) -> str:
-        return f"top-1 {number(metrics['top1'])}, macro-F1 {number(metrics['macro_f1'])}"
+    def headline(self, metrics: dict[str, Any]) -> dict[str, Ranged]:
+        told = {"top-1": "top1", "macro-recall": "macro_recall", "macro-F1": "macro_f1"}
+        return {name: at(metrics, metrics["intervals"], key) for name, key in told.items()}
 
     def plots(self, metrics: dict[str, Any], table: Table[LabelSample], predictions: NDArray[np.float32]) -> list[Plot]:
         truth = np.array([sample.class_id for sample in table.samples], np.int64)

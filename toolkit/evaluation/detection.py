@@ -24,7 +24,7 @@ from toolkit.evaluation.detection_metrics import measure_detection
 from toolkit.evaluation.operating_point import Judged, answers_of, judge, shipped_answer
 from toolkit.evaluation.plots import Plot, confusion_plot, precision_recall_plot, reliability_plot
 from toolkit.evaluation.precision_point import point_sections, told_point
-from toolkit.evaluation.sections import Ranged, Section, at, number, of_parts, overall
+from toolkit.evaluation.sections import Ranged, Section, at, of_parts, overall
 from toolkit.evaluation.task import Case, Evaluation, Worst, predictions
 from toolkit.evaluation.trust import abstention_columns, told_abstention
 from toolkit.inference.model import Model
@@ -138,8 +138,8 @@ class DetectionEvaluation(Evaluation):
         columns = {"AP": ("AP",), "AP50": ("AP50",), "found": ("found",), "precision of boxes": ("precision_of_boxes",)}
         return {**columns, **abstention_columns(metrics)}
 
-    def headline(self, metrics: dict[str, Any]) -> str:
-        return f"AP {number(metrics['coco']['AP'])}, AP50 {number(metrics['coco']['AP50'])}"
+    def headline(self, metrics: dict[str, Any]) -> dict[str, Ranged]:
+        return {name: at(metrics["coco"], metrics["intervals"], name) for name in ("AP", "AP50")}
 
     def plots(self, metrics: dict[str, Any], table: Table[BoxSample], predictions: Answers) -> list[Plot]:
         point = metrics["operating_point"]

@@ -15,7 +15,7 @@ from toolkit.drawing_text import RGB
 from toolkit.evaluation.confusions import Confusions, Tally
 from toolkit.evaluation.plots import Plot, confusion_plot, dice_plot
 from toolkit.evaluation.resampling import mean_of_known
-from toolkit.evaluation.sections import Ranged, Row, Section, at, number, of_parts, overall
+from toolkit.evaluation.sections import Ranged, Row, Section, at, of_parts, overall
 from toolkit.evaluation.segmentation_metrics import SegmentationCounts, measure_segmentation
 from toolkit.evaluation.task import Case, Evaluation, Worst, predictions
 from toolkit.inference.model import Model
@@ -58,10 +58,11 @@ class SegmentationEvaluation(Evaluation):
         each |= {f"{name} (region)": ("regions", name) for name in metrics["regions"]}
         return {**columns, **(each if len(each) <= MOST_COLUMNS else {"mean IoU": ("mean_iou",)})}
 
-    def headline(self, metrics: dict[str, Any]) -> str:
-        told = {**metrics["per_class"], **metrics["regions"]}
-        shown = [name for name in told if name in metrics["mean_over"] or name in metrics["regions"]]
-        return "Dice " + ", ".join(f"{name} {number(told[name]['dice'])}" for name in shown)
+    def headline(self, metrics: dict[str, Any]) -> dict[str, Ranged]:
+        """Dice of each class but the background, and of each region."""
+        shown = [("per_class", "Dice {}", name) for name in metrics["mean_over"]]
+        shown += [("regions", "Dice {} (region)", name) for name in metrics["regions"]]
+        return {told.format(name): at(metrics, metrics["intervals"], key, name, "dice") for key, told, name in shown}
 
     def plots(self, metrics: dict[str, Any], table: Table[MaskSample], predictions: SegmentationCounts) -> list[Plot]:
         meant = [table.class_names.index(name) for name in metrics["mean_over"]]

@@ -90,8 +90,8 @@ class Evaluation(ABC):
         return truth, model.predict_one(sample.path, explain=explain).draw()
 
     @abstractmethod
-    def headline(self, metrics: dict[str, Any]) -> str:
-        """The one or two numbers that a list of bundles shows."""
+    def headline(self, metrics: dict[str, Any]) -> dict[str, Ranged]:
+        """The few numbers that a list of bundles shows, by name."""
 
 
 def evaluation_task(name: str) -> Evaluation:

@@ -229,7 +229,6 @@ def test_a_port_in_use(run, tiny_bundle: Path) -> None:  # type: ignore[no-untyp
     [
         ("--version", ["0.1.0"]),
         ("--help", ["train", "predict", "serve", "export", "evaluate"]),
-        ("zoo", ["mask_detection 1.0.0: detection", "AP50"]),
         ("config explain train.epochs", ["train.epochs", "50"]),
         ("config explain task", ["detection", "classification", "segmentation"]),
         ("config explain model.name", ["yolox_nano", "mobilenet_v2", "unet"]),

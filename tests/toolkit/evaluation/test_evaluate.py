@@ -212,17 +212,25 @@ def metrics_of(task: str, **changes: Any) -> dict[str, Any]:
 
 
 HEADLINES = [
-    ("detection", {}, "AP 0.512, AP50 0.712"),
-    ("detection", {"coco": {"AP": None, "AP50": None}}, "AP -, AP50 -"),
-    ("classification", {}, "top-1 0.512, macro-F1 0.412"),
-    ("classification", {"macro_f1": None}, "top-1 0.512, macro-F1 -"),
-    ("segmentation", {}, "Dice cat 0.600, dog -, pet 0.650"),  # the background is no news
+    ("detection", {}, {"AP": "0.512 [0.400, 0.600]", "AP50": "0.712 [0.600, 0.800]"}),
+    ("detection", {"coco": {"AP": None, "AP50": None}}, {"AP": "- [0.400, 0.600]", "AP50": "- [0.600, 0.800]"}),
+    (
+        "classification",
+        {"macro_f1": None},
+        {"top-1": "0.512 [0.400, 0.600]", "macro-recall": "0.450 [0.350, 0.550]", "macro-F1": "- [0.300, 0.500]"},
+    ),
+    (
+        "segmentation",  # the background is no news
+        {},
+        {"Dice cat": "0.600 [0.500, 0.700]", "Dice dog": "-", "Dice pet (region)": "0.650 [0.600, 0.700]"},
+    ),
 ]
 
 
 @pytest.mark.parametrize(("task", "changes", "headline"), HEADLINES)
-def test_the_headline(task: str, changes: dict[str, Any], headline: str) -> None:
-    assert evaluation_task(task).headline(metrics_of(task, **changes)) == headline
+def test_the_headline(task: str, changes: dict[str, Any], headline: dict[str, str]) -> None:
+    told = evaluation_task(task).headline(metrics_of(task, **changes))
+    assert {name: str(cell) for name, cell in told.items()} == headline
 
 
 LOWEST = (0, 3, 6, 9, 12, 1, 4, 7, 10, 13, 2, 5)
