@@ -1,15 +1,20 @@
-"""Batch normalisation and the activation after it as one differentiable torch function over `ops`.
+"""Batch normalisation and the activation after it with fewer passes over memory than torch's own layers take.
 
-That is for training on the CPU in float32 with the channels last, and nothing else: elsewhere (evaluation, export,
-another device, layout or precision, autocast among them) `norm_act` calls torch's own two layers. A trainer
-gets one pool of threads for torch and numba by importing ``numba.np.ufunc.omppool`` before torch.
+`norm_act` is one differentiable torch function over `ops`, for training on the CPU in float32 with the channels last;
+elsewhere (evaluation, export, another device, layout or precision, autocast among them) it calls torch's own two
+layers. A trainer gets one pool of threads for torch and numba by importing ``numba.np.ufunc.omppool`` before torch.
+
+`conv_norm_act` is for the convolution before them as well: while a network is trained with fixed statistics, the
+normalisation is a factor on the convolution's weights.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import os
 import threading
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -97,15 +102,78 @@ def norm_act(x: Tensor, bn: nn.BatchNorm2d, activation: nn.Module | None = None)
     return out if activation is None else activation(out)
 
 
+class _Clip(torch.autograd.Function):
+    """ReLU (no ceiling) and ReLU6 in place. torch's own clones what it overwrites, and keeps the clone."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, ceiling: float) -> Tensor:
+        x.clamp_(0.0, ceiling)
+        ctx.mark_dirty(x)
+        ctx.save_for_backward(x)
+        ctx.ceiling = ceiling
+        return x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+        (y,) = ctx.saved_tensors
+        return torch.ops.aten.hardtanh_backward(upstream, y, 0.0, ctx.ceiling), None
+
+
+_CEILINGS: dict[type[nn.Module], float] = {nn.ReLU: math.inf, nn.ReLU6: 6.0}
+
+
+def conv_norm_act(x: Tensor, conv: nn.Conv2d, bn: nn.BatchNorm2d, activation: nn.Module | None = None) -> Tensor:
+    """Return ``activation(bn(conv(x)))``; with fixed statistics in training as one convolution, with its gradients.
+
+    ``bn`` is then a gain and a shift of each channel, so ``gain * weight`` and a bias do the same, and autograd leads
+    the gradients through that product to the weight of both layers: neither pass over the feature map is needed.
+
+    Args:
+        x: [N, C, H, W].
+        conv: the convolution.
+        bn: the normalisation of its output.
+        activation: any layer; ``None`` is none.
+    """
+    if not _folds(bn):
+        return norm_act(conv(x), bn, activation)
+    gain = bn.weight * torch.rsqrt(bn.running_var + bn.eps)  # type: ignore[operator]  # there, see _folds
+    centre = bn.running_mean if conv.bias is None else bn.running_mean - conv.bias  # type: ignore[operator]
+    out = conv._conv_forward(x, conv.weight * gain[:, None, None, None], bn.bias - centre * gain)
+    if (ceiling := _CEILINGS.get(type(activation))) is not None:  # type: ignore[arg-type]
+        clipped: Tensor = _Clip.apply(out, ceiling)  # type: ignore[no-untyped-call]
+        return clipped
+    return out if activation is None else activation(out)
+
+
+def _folds(bn: nn.BatchNorm2d) -> bool:
+    """Whether gradients are wanted through a normalisation that keeps its statistics."""
+    return (
+        type(bn) is nn.BatchNorm2d
+        and not bn.training
+        and bn.running_var is not None
+        and bn.affine
+        and torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    )
+
+
 class NormActSequential(nn.Sequential):
-    """Layers in a row, as `torch.nn.Sequential` runs them, but each batch normalisation by `norm_act`."""
+    """Layers in a row as `torch.nn.Sequential` runs them, but normalisations by `norm_act` or `conv_norm_act`."""
 
     def forward(self, x: Tensor) -> Tensor:
         layers = list(self)
+
+        def take(kinds: Collection[type[nn.Module]]) -> Any:
+            return layers.pop(0) if layers and type(layers[0]) in kinds else None
+
         while layers:
             layer = layers.pop(0)
-            if isinstance(layer, nn.BatchNorm2d):
-                x = norm_act(x, layer, layers.pop(0) if layers and type(layers[0]) in ACTIVATIONS else None)
+            if type(layer) is nn.BatchNorm2d:
+                x = norm_act(x, layer, take(ACTIVATIONS))
+            elif type(layer) is nn.Conv2d and (bn := take((nn.BatchNorm2d,))):
+                x = conv_norm_act(x, layer, bn, take(ACTIVATIONS))
             else:
                 x = layer(x)
         return x

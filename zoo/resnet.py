@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zoo.class_map import class_maps
 from zoo.conv_unit import start_convolutions
-from zoo.norm_act import NormActSequential, norm_act
+from zoo.norm_act import NormActSequential, conv_norm_act
 
 
 def _conv3x3(inputs: int, outputs: int, stride: int, dilation: int) -> nn.Conv2d:
@@ -52,8 +52,8 @@ class BasicBlock(_Residual):
         self.bn2 = nn.BatchNorm2d(channels)
 
     def residual(self, x: Tensor) -> Tensor:
-        x = norm_act(self.conv1(x), self.bn1, self.relu)
-        return norm_act(self.conv2(x), self.bn2)
+        x = conv_norm_act(x, self.conv1, self.bn1, self.relu)
+        return conv_norm_act(x, self.conv2, self.bn2)
 
 
 class Bottleneck(_Residual):
@@ -72,9 +72,9 @@ class Bottleneck(_Residual):
         self.bn3 = nn.BatchNorm2d(outputs)
 
     def residual(self, x: Tensor) -> Tensor:
-        x = norm_act(self.conv1(x), self.bn1, self.relu)
-        x = norm_act(self.conv2(x), self.bn2, self.relu)
-        return norm_act(self.conv3(x), self.bn3)
+        x = conv_norm_act(x, self.conv1, self.bn1, self.relu)
+        x = conv_norm_act(x, self.conv2, self.bn2, self.relu)
+        return conv_norm_act(x, self.conv3, self.bn3)
 
 
 Block = type[BasicBlock] | type[Bottleneck]
@@ -116,7 +116,7 @@ class _Trunk(nn.Module):
         self.channels = (64, 64 * wide, 128 * wide, 256 * wide, 512 * wide)
 
     def stages(self, x: Tensor) -> tuple[Tensor, ...]:
-        stem = norm_act(self.conv1(x), self.bn1, self.relu)
+        stem = conv_norm_act(x, self.conv1, self.bn1, self.relu)
         fine = self.layer1(self.maxpool(stem))
         middle = self.layer2(fine)
         coarse = self.layer3(middle)

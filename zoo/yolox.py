@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from zoo.norm_act import norm_act
+from zoo.norm_act import conv_norm_act, norm_act
 
 STRIDES = (8, 16, 32)
 
@@ -27,7 +27,7 @@ class ConvUnit(nn.Module):
         self.act = nn.SiLU()  # in place, autograd would clone what it overwrites
 
     def forward(self, x: Tensor) -> Tensor:
-        return norm_act(self.conv(x), self.bn, self.act)
+        return conv_norm_act(x, self.conv, self.bn, self.act)
 
 
 class SeparableUnit(nn.Module):

@@ -16,7 +16,7 @@ import zoo.norm_act
 from zoo.conv_unit import ConvUnit
 from zoo.deeplabv3 import deeplabv3
 from zoo.mobilenet_v2 import mobilenet_v2
-from zoo.norm_act import ACTIVATIONS, NormActSequential, batch_norm_act, fusable, norm_act
+from zoo.norm_act import ACTIVATIONS, NormActSequential, batch_norm_act, conv_norm_act, fusable, norm_act
 from zoo.resnet import resnet18, resnet50
 from zoo.unet import unet
 from zoo.yolox import yolox_nano
@@ -291,3 +291,30 @@ def test_two_pools_make_it_step_aside_unless_torch_runs_alone(monkeypatch):
     for threads, expected in ((1, True), (2, False)):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         assert fusable(x, bn) is expected
+
+
+@pytest.mark.parametrize("activation", [None, nn.ReLU(inplace=True), nn.ReLU6(inplace=True), nn.SiLU(), nn.Hardswish()])
+@pytest.mark.parametrize("bias", [False, True])
+def test_fixed_statistics_fold_into_the_convolution_with_its_gradients(activation, bias):
+    conv, bn = nn.Conv2d(6, 9, 3, 2, 1, groups=3, bias=bias).double(), layer(9).double().eval()
+    x = picture(2, 6, 9, 7).double().requires_grad_()
+    learnt = (x, *conv.parameters(), *bn.parameters())
+    wanted = bn(conv(x))
+    wanted = wanted if activation is None else activation(wanted.clone())
+    given = conv_norm_act(x, conv, bn, activation)
+    upstream = torch.randn_like(wanted)
+    torch.testing.assert_close(given, wanted)
+    torch.testing.assert_close(
+        torch.autograd.grad(given, learnt, upstream), torch.autograd.grad(wanted, learnt, upstream)
+    )
+
+
+@pytest.mark.parametrize("make", [mobilenet_v2, resnet18, yolox_nano])
+def test_no_network_passes_over_a_feature_map_to_normalise_by_fixed_statistics(make):
+    network = make(num_classes=3).to(memory_format=torch.channels_last).train()
+    kept = [module.eval() for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        network(picture(2, 3, 64, 64)).square().mean().backward()
+    assert kept
+    assert not [event.key for event in profile.key_averages() if "batch_norm" in event.key]
+    assert all(bn.weight.grad is not None and bn.running_mean.abs().sum() == 0 for bn in kept)

@@ -228,6 +228,11 @@ class TrainConfig(Block):
 
     epochs: Count = Field(default=50, description="How often the training set is gone through.")
     batch_size: Count = Field(default=16, description="Pictures a step, of all devices together.")
+    input_size: tuple[InputSide, InputSide] | None = Field(
+        default=None,
+        description="Size of the pictures trained on as [height, width]; null is model.input_size, as in validation "
+        "and use. A smaller one takes less time, and where the augmentation crops, things look as large as in use.",
+    )
     optimizer: Optimizer = Field(default=AdamW(name="adamw"), description="The optimizer and its settings.")
     warmup_epochs: NotNegative = Field(
         default=1.0, description="Epochs over which the learning rate rises from 0; it then falls along a cosine."

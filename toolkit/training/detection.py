@@ -26,7 +26,7 @@ from toolkit.grouping import fault_of
 from toolkit.training.augment import Labelled, compose
 from toolkit.training.dataset import TrainingSet
 from toolkit.training.module import TaskModule
-from toolkit.training.network import preprocessing_of
+from toolkit.training.network import preprocessing_of, training_size
 from toolkit.training.task import RGB, TrainingTask
 from zoo.yolox_loss import yolox_loss
 
@@ -81,7 +81,7 @@ class DetectionModule(TaskModule):
             raw,
             targets.boxes,
             targets.class_ids,
-            input_size=self.config.model.input_size,
+            input_size=training_size(self.config),
             strides=self.network.strides,  # type: ignore[arg-type]
             ranks=self.processes.ranks,
         )

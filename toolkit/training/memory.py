@@ -11,6 +11,7 @@ import torch
 
 from toolkit.config.schema import CommonConfig
 from toolkit.errors import UserError
+from toolkit.training.network import training_size
 
 SIGNS = (
     "can't allocate memory",  # torch, on the CPU
@@ -52,7 +53,8 @@ def memory_sentence(error: BaseException, config: CommonConfig, where: str) -> s
         return f"out of memory while a batch was made {where}; {less}"
     half = f"; {train.batch_size // 2} with train.accumulate={train.accumulate * 2} has as many pictures a step"
     batch = f"train.batch_size ({train.batch_size} now{half if train.batch_size % 2 == 0 else ''}) or "
-    size = f"model.input_size ({list(config.model.input_size)} now)"
+    side = "train" if train.input_size else "model"
+    size = f"{side}.input_size ({list(training_size(config))} now)"
     anew = f"train anew with a lower {batch if train.batch_size > 1 else ''}{size}"
     return f"out of memory{' on the GPU' if gpu else ''} {where}; {anew}; or {less}"
 

@@ -17,5 +17,19 @@ def build_network(model: ModelBlock, num_classes: int) -> Any:
 
 
 def preprocessing_of(config: CommonConfig) -> Preprocessing:
-    """The preprocessing spec of a config: the one that training uses and that the bundle carries."""
+    """The preprocessing spec of a config: the one that validation uses and that the bundle carries."""
     return Preprocessing(input_size=config.model.input_size, **config.preprocess.model_dump())
+
+
+def training_preprocessing_of(config: CommonConfig) -> Preprocessing:
+    """The same for the pictures trained on, whose size may be another.
+
+    Where random crops enlarge what is in them, pictures in use look best at a larger size than those trained on
+    (Touvron et al., "Fixing the train-test resolution discrepancy", NeurIPS 2019, arXiv 1906.06423).
+    """
+    return Preprocessing(input_size=training_size(config), **config.preprocess.model_dump())
+
+
+def training_size(config: CommonConfig) -> tuple[int, int]:
+    """Height and width of the pictures trained on."""
+    return config.train.input_size or config.model.input_size

@@ -23,7 +23,7 @@ from toolkit.caches import cache_folder
 from toolkit.config.load import LoadedConfig
 from toolkit.config.schema import CommonConfig
 from toolkit.training.device import device_name, training_device
-from toolkit.training.network import build_network
+from toolkit.training.network import build_network, training_size
 from toolkit.training.run_folder import SHORT, environment
 
 Precision = Literal["fp32", "bf16"]
@@ -149,9 +149,7 @@ def _steps(config: CommonConfig, classes: int) -> Step:
     """Steps of a network like the config's, on noise: what they take does not depend on what is in the pictures."""
     device = training_device(config.train.device)
     network = build_network(config.model, classes).to(device, memory_format=torch.channels_last).train()
-    noise = torch.rand(config.train.batch_size, 3, *config.model.input_size).to(
-        device, memory_format=torch.channels_last
-    )
+    noise = torch.rand(config.train.batch_size, 3, *training_size(config)).to(device, memory_format=torch.channels_last)
 
     def step(precision: Precision, count: int) -> float:
         started = time.perf_counter()

@@ -20,7 +20,7 @@ def advice(times: StepTimes) -> list[str]:
     if times.bound == "compute":
         told += _for_compute(times)
     if times.shares["transfer"] >= NOTICED:
-        told.append("a smaller model.input_size leaves less to move to the device")
+        told.append("a smaller train.input_size leaves less to move to the device")
     return told
 
 
@@ -62,7 +62,7 @@ def _for_compute(times: StepTimes) -> list[str]:
     if times.device == "cpu" and times.threads < times.cores:
         told.append(f"train.threads={times.cores} uses all cores; it has {times.threads}")
     told.append(
-        "a smaller network (model.name), a smaller model.input_size"
+        "a smaller network (model.name), a smaller train.input_size"
         + (" or a GPU (train.device) makes it faster" if times.device == "cpu" else " makes it faster")
     )
     return told

@@ -22,7 +22,7 @@ from toolkit.training.device import device_name, training_device
 from toolkit.training.launch import threads
 from toolkit.training.loader import Batch, TrainingLoader, training_loader
 from toolkit.training.module import TaskModule
-from toolkit.training.network import build_network, preprocessing_of
+from toolkit.training.network import build_network, training_preprocessing_of, training_size
 from toolkit.training.precision import settle
 from toolkit.training.processes import ALONE
 from toolkit.training.train import _prepare, _set_up
@@ -79,7 +79,7 @@ def _times(loaded: LoadedConfig, steps: int, progress: Progress | None) -> StepT
     asked = loaded.config.train.precision
     loaded, _ = settle(loaded, len(table.class_names))
     config = loaded.config
-    training_set = task.training_set(table.subset("train"), config, preprocessing_of(config))
+    training_set = task.training_set(table.subset("train"), config, training_preprocessing_of(config))
     first = list(itertools.islice(training_loader(training_set).batches, steps))
     chosen = Chosen(first)
     loader = TrainingLoader(training_set, chosen, config.data.workers)  # type: ignore[arg-type]  # no epochs here
@@ -103,7 +103,7 @@ def _times(loaded: LoadedConfig, steps: int, progress: Progress | None) -> StepT
         precision=config.train.precision,
         precision_asked=asked,
         batch_size=size,
-        input_size=config.model.input_size,
+        input_size=training_size(config),
         pictures=len(training_set),
         decoded_mb=round(sum(3 * s.size[0] * s.size[1] for s in training_set.table.samples) / 2**20, 1),
         cache_mb=config.data.cache_mb,

@@ -20,7 +20,7 @@ from toolkit.data.check import summarise
 from toolkit.data.fingerprint import fingerprint
 from toolkit.data.table import Progress, Table, load_table
 from toolkit.errors import UserError
-from toolkit.training.network import build_network, preprocessing_of
+from toolkit.training.network import build_network, preprocessing_of, training_preprocessing_of
 from toolkit.training.own_process import keep_memory, quiet, share_cores
 from toolkit.training.run_folder import LAST, SHORT, Run, create_run, write_json
 from toolkit.training.run_log import log_to
@@ -236,8 +236,8 @@ def _fit(
     from toolkit.training.loader import training_loader, validation_loader
     from toolkit.training.trainer import make_trainer
 
-    run, processes, preprocessing = guard.run, guard.processes, preprocessing_of(config)
-    training_set = task.training_set(table.subset("train"), config, preprocessing)
+    run, processes = guard.run, guard.processes
+    training_set = task.training_set(table.subset("train"), config, training_preprocessing_of(config))
     validation = table.subset("val")
     network = build_network(config.model, len(table.class_names)).to(memory_format=torch.channels_last)
     loader = training_loader(training_set, rank=processes.rank, ranks=processes.count)
@@ -253,7 +253,7 @@ def _fit(
         processes.share(network)
     steps = math.ceil(len(loader) / config.train.accumulate) * config.train.epochs
     module = task.module(network, config, training_set.table, validation, total_steps=steps, processes=processes)
-    checks = ValidationSet(validation, preprocessing, config.data.cache_mb)
+    checks = ValidationSet(validation, preprocessing_of(config), config.data.cache_mb)
     trainer = make_trainer(config, task, guard, log.info, bar=bar, step=point.step if point else None)
     trainer.fit(
         module,

@@ -70,6 +70,11 @@ def test_every_library_has_its_own_error(act: Callable[[], object], expected: tu
             " ([64, 96] now); or lower data.cache_mb (2048 now) or data.workers (4 now)",
         ),
         (
+            MemoryError(), "train: {batch_size: 15, input_size: [32, 64]}",
+            "out of memory in step 3; train anew with a lower train.batch_size (15 now) or train.input_size"
+            " ([32, 64] now); or lower data.cache_mb (2048 now) or data.workers (4 now)",
+        ),
+        (
             MemoryError(), "train: {batch_size: 1}",
             "out of memory in step 3; train anew with a lower model.input_size ([64, 96] now); or lower data.cache_mb"
             " (2048 now) or data.workers (4 now)",

@@ -31,11 +31,11 @@ TIMES = StepTimes(
 WAITING = {"data": 0.6, "transfer": 0.0, "compute": 0.4}
 FAST_GPU = {"data_cold": 90.0, "data_warm": 100.0, "compute": 400.0, "together": 90.0}
 TABLE = [
-    ({}, ["94% of a step computes", "a smaller network (model.name), a smaller model.input_size or a GPU"]),
+    ({}, ["94% of a step computes", "a smaller network (model.name), a smaller train.input_size or a GPU"]),
     ({"precision_asked": "fp32"}, ["94% ", "train.precision=auto measures", "a smaller network"]),
     ({"precision_asked": "bf16"}, ["94% ", "a smaller network"]),
     ({"threads": 1}, ["94% ", "train.threads=2 uses all cores; it has 1", "a smaller network"]),
-    ({"threads": 1, "device": "NVIDIA"}, ["94% ", "a smaller network (model.name), a smaller model.input_size makes"]),
+    ({"threads": 1, "device": "NVIDIA"}, ["94% ", "a smaller network (model.name), a smaller train.input_size makes"]),
     (
         {"shares": WAITING, "pictures_per_second": FAST_GPU, "cores": 16, "device": "NVIDIA"},
         [
@@ -67,7 +67,7 @@ TABLE = [
     ),
     (
         {"shares": {"data": 0.1, "transfer": 0.5, "compute": 0.4}, "workers": 2},
-        ["50% of a step moves the batch to the device", "a smaller model.input_size leaves less to move"],
+        ["50% of a step moves the batch to the device", "a smaller train.input_size leaves less to move"],
     ),
 ]
 
