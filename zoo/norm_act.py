@@ -135,15 +135,17 @@ def conv_norm_act(x: Tensor, conv: nn.Conv2d, bn: nn.BatchNorm2d, activation: nn
         bn: the normalisation of its output.
         activation: any layer; ``None`` is none.
     """
-    if not _folds(bn):
+    mean, variance = bn.running_mean, bn.running_var
+    if mean is None or variance is None or not _folds(bn):
         return norm_act(conv(x), bn, activation)
-    gain = bn.weight * torch.rsqrt(bn.running_var + bn.eps)  # type: ignore[operator]  # there, see _folds
-    centre = bn.running_mean if conv.bias is None else bn.running_mean - conv.bias  # type: ignore[operator]
-    out = conv._conv_forward(x, conv.weight * gain[:, None, None, None], bn.bias - centre * gain)
-    if (ceiling := _CEILINGS.get(type(activation))) is not None:  # type: ignore[arg-type]
-        clipped: Tensor = _Clip.apply(out, ceiling)  # type: ignore[no-untyped-call]
-        return clipped
-    return out if activation is None else activation(out)
+    gain = bn.weight * torch.rsqrt(variance + bn.eps)
+    centre = mean if conv.bias is None else mean - conv.bias
+    out: Tensor = conv._conv_forward(x, conv.weight * gain[:, None, None, None], bn.bias - centre * gain)
+    if activation is None:
+        return out
+    ceiling = _CEILINGS.get(type(activation))
+    done: Tensor = activation(out) if ceiling is None else _Clip.apply(out, ceiling)  # type: ignore[no-untyped-call]
+    return done
 
 
 def _folds(bn: nn.BatchNorm2d) -> bool:
@@ -151,7 +153,6 @@ def _folds(bn: nn.BatchNorm2d) -> bool:
     return (
         type(bn) is nn.BatchNorm2d
         and not bn.training
-        and bn.running_var is not None
         and bn.affine
         and torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
