@@ -230,8 +230,8 @@ class TrainConfig(Block):
     batch_size: Count = Field(default=16, description="Pictures a step, of all devices together.")
     input_size: tuple[InputSide, InputSide] | None = Field(
         default=None,
-        description="Size of the pictures trained on as [height, width]; null is model.input_size, as in validation "
-        "and use. A smaller one takes less time, and where the augmentation crops, things look as large as in use.",
+        description="Size of the pictures trained on as [height, width], smaller to save time or as augmentation "
+        "enlarges what is in them; null is model.input_size, as in validation and use.",
     )
     optimizer: Optimizer = Field(default=AdamW(name="adamw"), description="The optimizer and its settings.")
     warmup_epochs: NotNegative = Field(
