@@ -76,6 +76,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await jobs.stop()
     service.drain()
     tend.cancel()
+    await asyncio.gather(tend, return_exceptions=True)
     await check
     service.close()
     if app.state.traces is not None:

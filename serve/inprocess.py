@@ -51,7 +51,7 @@ class InProcessClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._wait(self._lifespan.__aexit__(kind, error, trace))
+        self._wait(self._lifespan.__aexit__(None, None, None))  # it stops all the same where its caller failed
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

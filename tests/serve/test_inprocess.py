@@ -66,3 +66,14 @@ def test_it_leaves_no_thread_behind(tiny_bundle: Path) -> None:
     for thread in set(threading.enumerate()) - before:
         thread.join(5)
     assert set(threading.enumerate()) <= before
+
+
+def test_it_stops_where_its_caller_fails(tiny_bundle: Path) -> None:
+    with (
+        pytest.raises(ValueError, match=r"^the caller's$"),
+        InProcessClient(create_app(load(tiny_bundle, "cpu", threads=1))) as client,
+    ):
+        raise ValueError("the caller's")
+    assert client._loop.is_closed()
+    assert not asyncio.all_tasks(client._loop)
+    assert not client._thread.is_alive()
