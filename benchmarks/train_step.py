@@ -1,4 +1,4 @@
-"""Time a network's training step in the ways that it can be run: layout, fused batch normalisation, fused optimizer.
+"""Time a training step in the ways that it can be run: layout, fused or folded batch normalisation, fused optimizer.
 
 One process, the variants interleaved, so that a busy machine disturbs all alike; `benchmarks.allocator` and
 `benchmarks.train` compare whole processes. CPU seconds (of all threads) stand beside the seconds on the clock: they
@@ -39,7 +39,7 @@ from zoo.yolox import yolox_nano, yolox_s, yolox_tiny  # noqa: E402
 from zoo.yolox_loss import yolox_loss  # noqa: E402
 
 CLASSES = 6
-FUSABLE = zoo.norm_act.fusable
+FUSABLE, FOLDS = zoo.norm_act.fusable, zoo.norm_act.folds
 
 
 class Variant(NamedTuple):
@@ -48,6 +48,8 @@ class Variant(NamedTuple):
     layout: torch.memory_format
     fused_norm: bool
     fused_optimizer: bool
+    fixed_statistics: bool = False
+    folded: bool = False
 
 
 VARIANTS = {
@@ -55,6 +57,8 @@ VARIANTS = {
     "torch's layers": Variant(torch.channels_last, False, False),
     "fused norm": Variant(torch.channels_last, True, False),
     "fused norm, optimizer": Variant(torch.channels_last, True, True),
+    "fixed statistics": Variant(torch.channels_last, True, True, True),
+    "the same, folded": Variant(torch.channels_last, True, True, True, True),
 }
 
 
@@ -107,10 +111,14 @@ def step_of(work: Work, variant: Variant) -> Callable[[], None]:
     """Return a function that does one training step of a copy of the network."""
     network = copy.deepcopy(work.network).to(memory_format=variant.layout).train()
     pictures = work.pictures.contiguous(memory_format=variant.layout)
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d) and variant.fixed_statistics:
+            layer.eval()
     optimizer = torch.optim.AdamW(network.parameters(), 1e-4, fused=variant.fused_optimizer or None)
 
     def step() -> None:
         zoo.norm_act.fusable = FUSABLE if variant.fused_norm else lambda x, bn: False
+        zoo.norm_act.folds = FOLDS if variant.folded else lambda bn: False
         loss = work.loss(network(pictures))
         optimizer.zero_grad()
         loss.backward()

@@ -136,7 +136,7 @@ def conv_norm_act(x: Tensor, conv: nn.Conv2d, bn: nn.BatchNorm2d, activation: nn
         activation: any layer; ``None`` is none.
     """
     mean, variance = bn.running_mean, bn.running_var
-    if mean is None or variance is None or not _folds(bn):
+    if mean is None or variance is None or not folds(bn):
         return norm_act(conv(x), bn, activation)
     gain = bn.weight * torch.rsqrt(variance + bn.eps)
     centre = mean if conv.bias is None else mean - conv.bias
@@ -148,7 +148,7 @@ def conv_norm_act(x: Tensor, conv: nn.Conv2d, bn: nn.BatchNorm2d, activation: nn
     return done
 
 
-def _folds(bn: nn.BatchNorm2d) -> bool:
+def folds(bn: nn.BatchNorm2d) -> bool:
     """Whether gradients are wanted through a normalisation that keeps its statistics."""
     return (
         type(bn) is nn.BatchNorm2d
