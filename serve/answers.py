@@ -128,6 +128,7 @@ class MetadataAnswer(BaseModel):
     metrics: dict[str, Any] | None = Field(description="What was measured, or null.")
     toolkit_version: str
     device: str
+    precision: str = Field(description="What the network computes in: fp32 or int8.")
 
 
 class ModelLine(BaseModel):

@@ -48,7 +48,7 @@ def create_app(model: Model | Sequence[Model], settings: Settings | None = None)
     app.state.service = service
     app.state.error_forms = {}
     app.state.metrics = metrics
-    app.state.jobs = open_runner(service.model.device, settings) if settings.jobs else None
+    app.state.jobs = open_runner(service.model, settings) if settings.jobs else None
     for expected in EXPECTED:
         app.add_exception_handler(expected, _answer_error)
     for add in ROUTES:

@@ -39,6 +39,7 @@ class Placement(BaseModel):
     replicas: int = Field(default=2, ge=1)
     cpus: int = Field(default=1, ge=1, description="Cores of one replica")
     gpus: float = Field(default=0.0, ge=0, description="GPUs of one replica; more than 0 runs the network there")
+    precision: str = Field(default="auto", description="fp32, int8 or auto, as of `toolkit serve`")
     drain_seconds: float = Field(default=30.0, gt=0)
     log_format: LogFormat = "text"
 
@@ -109,7 +110,10 @@ def _app(placement: Placement, settings: Settings) -> FastAPI:
     hold_on()
     threads = max(1, placement.cpus // settings.runs)
     device = "cuda" if placement.gpus else "cpu"
-    models = [load(each, device, threads=threads, allow_spinning=False) for each in placement.bundles]
+    models = [
+        load(each, device, precision=placement.precision, threads=threads, allow_spinning=False)
+        for each in placement.bundles
+    ]
     return create_app(models, settings)
 
 

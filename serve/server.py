@@ -49,6 +49,7 @@ def run(
     port: int = 8000,
     *,
     device: str = "auto",
+    precision: str = "auto",
     models_dir: Path | None = None,
     admin_port: int | None = None,
     settings: Settings | None = None,
@@ -75,7 +76,9 @@ def run(
     ):
         # Runs share the cores; a thread that spins while it waits would take them from the decoding of others.
         threads = max(1, usable_cores() // settings.runs)
-        shelf = Shelf(models_dir, partial(load, device=device, threads=threads, allow_spinning=False))
+        shelf = Shelf(
+            models_dir, partial(load, device=device, precision=precision, threads=threads, allow_spinning=False)
+        )
         app = create_app(_loaded(given, shelf), settings)
         service: Service = app.state.service
         log_to_stderr(form)
@@ -88,7 +91,9 @@ def run(
         server.run(sockets=[listener])
         if service.failed:
             where = ", ".join(str(each) for each in [*given, *([models_dir] if models_dir else [])])
-            raise UserError(f"bundle {where}: {service.why_not_ready}; export it again on this machine")
+            quantized = any(each.model.precision == "int8" for each in service.registry)
+            besides = ", or serve it with --precision fp32" if quantized else ""
+            raise UserError(f"bundle {where}: {service.why_not_ready}; export it again on this machine{besides}")
 
 
 def _loaded(given: Sequence[str | Path], shelf: Shelf) -> list[Model]:

@@ -117,6 +117,7 @@ def evaluate(
     split: str | None = None,
     report: str | Path | None = None,
     class_map: Mapping[str, str] | None = None,
+    precision: str = "auto",
     **overrides: Any,
 ) -> dict[str, Any]:
     """Measure a run or a bundle and return its metrics (see ``metrics.json``).
@@ -130,9 +131,12 @@ def evaluate(
         report: a folder to write a report into, ``index.html`` and ``metrics.json``.
         class_map: of a folder's classes those that are called otherwise in the model, ``{"theirs": "ours"}``; "" leaves
             a class out.
+        precision: "fp32", "int8" or "auto", see ``toolkit.load``.
     """
     changes = as_overrides(overrides)
-    return evaluate_with(target, changes, data=data, split=split, report=report, class_map=class_map)
+    return evaluate_with(
+        target, changes, data=data, split=split, report=report, class_map=class_map, precision=precision
+    )
 
 
 def evaluate_with(
@@ -158,6 +162,7 @@ def measure_target(
     data: str | Path | None = None,
     split: str | None = None,
     class_map: Mapping[str, str] | None = None,
+    precision: str = "auto",
     progress: Progress | None = None,
 ) -> Measurement:
     """`evaluate` up to the numbers: the measurement, which can write its report."""
@@ -169,7 +174,7 @@ def measure_target(
     if split not in (None, *SPLITS, subjects.ALL):
         known = (*SPLITS, subjects.ALL)
         raise UserError(f"split {split!r}: expected one of {', '.join(known)}{suggest(str(split), known)}")
-    model = load(str(target), "cpu")
+    model = load(str(target), "cpu", precision=precision)
     if class_map and (data is None or config is not None):
         raise UserError("--map: changes the classes of a folder; name it with --data FOLDER, without --config")
     if config is not None:

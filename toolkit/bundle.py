@@ -107,9 +107,9 @@ class Bundle:
         except ValueError as error:
             raise UserError(f"bundle {self.path}: {name} is not valid JSON ({error}); {EXPORT_AGAIN}") from None
 
-    def network_bytes(self) -> bytes:
-        """The ONNX file that ``spec.network.file`` names."""
-        return self.read(self.spec.network.file)
+    def network_bytes(self, precision: str = "fp32") -> bytes:
+        """The ONNX file of the network in that precision, one of ``spec.network.files()``."""
+        return self.read(self.spec.network.files()[precision])
 
 
 def is_bundle(path: str | Path) -> bool:
@@ -130,8 +130,9 @@ def write_bundle(folder: str | Path, spec: BundleSpec, files: Mapping[str, bytes
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
     content = {**spec.model_dump(mode="json"), "files": digests}
     complete = type(spec).model_validate_json(json.dumps(content))
-    if complete.network.file not in files:
-        raise UserError(f"bundle {folder}: the network file {complete.network.file} is not among the files to write")
+    for name in complete.network.files().values():
+        if name not in files:
+            raise UserError(f"bundle {folder}: the network file {name} is not among the files to write")
     _check_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
@@ -204,8 +205,9 @@ def _verified_spec(store: Store, shown: str) -> BundleSpec:
         raise UserError(f"bundle {shown}: {missing[0]} is listed in {SPEC_FILE} but missing; {EXPORT_AGAIN}")
     if extra := sorted(found - spec.files.keys()):
         raise UserError(f"bundle {shown}: {extra[0]} is not listed in {SPEC_FILE}; remove it, or {EXPORT_AGAIN}")
-    if spec.network.file not in spec.files:
-        raise UserError(f"bundle {shown}: {SPEC_FILE} does not list its network {spec.network.file}; {EXPORT_AGAIN}")
+    for name in spec.network.files().values():
+        if name not in spec.files:
+            raise UserError(f"bundle {shown}: {SPEC_FILE} does not list its network {name}; {EXPORT_AGAIN}")
     for name, digest in spec.files.items():
         _read_verified(store, shown, name, digest)
     return spec

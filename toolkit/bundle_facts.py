@@ -11,7 +11,7 @@ from toolkit.evaluation.sections import Ranged
 from toolkit.evaluation.table import counted
 from toolkit.evaluation.task import evaluation_task
 
-METRICS = "metrics.json"
+METRICS, SPEED = "metrics.json", "speed.json"
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,12 @@ class Facts:
             return "never"
         return f"up to {rule.at:.3f}, so that at most {100 * rule.error_level:g} % of the others are wrong"
 
+    @property
+    def int8(self) -> str:
+        """Whether it has an int8 network, and what came of trying it."""
+        tried = self.bundle.spec.network.int8
+        return "not tried" if tried is None else tried.told
+
     def to_dict(self) -> dict[str, Any]:
         """For programs."""
         spec, rule = self.bundle.spec, self.bundle.spec.abstention
@@ -66,5 +72,8 @@ class Facts:
                 for name, cell in self.numbers.items()
             },
             "abstention": None if rule is None else {"abstain_at": rule.at, "error_level": rule.error_level},
+            "precisions": list(spec.network.files()),
+            "int8": None if spec.network.int8 is None else spec.network.int8.told,
+            "speed": self.bundle.read_json(SPEED) if SPEED in self.bundle.names() else None,
             "licence": spec.licence,
         }

@@ -38,13 +38,29 @@ class _Block(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+class Int8(_Block):
+    """What came of trying int8: ``file`` is the network in it, None where fp32 ships alone; ``told`` says why."""
+
+    file: str | None = None
+    told: str
+
+
 class Network(_Block):
-    """The ONNX file and how to speak to it: float32 [B, 3, h, w] in, the task's raw predictions out."""
+    """The ONNX file and how to speak to it: float32 [B, 3, h, w] in, the task's raw predictions out.
+
+    ``int8`` is None where it was not tried; ``toolkit.exporting.int8`` says when it is kept.
+    """
 
     file: str = "model.onnx"
     architecture: str
     input: str = "images"
     output: str = "raw"
+    int8: Int8 | None = None
+
+    def files(self) -> dict[str, str]:
+        """Its ONNX files by precision."""
+        quantized = {"int8": self.int8.file} if self.int8 and self.int8.file else {}
+        return {"fp32": self.file, **quantized}
 
 
 class DetectorNetwork(Network):

@@ -29,6 +29,18 @@ def as_png(figure: Any, dpi: int = 100) -> bytes:
     return buffer.getvalue()
 
 
+def small_png(png: bytes, width: int = 420) -> bytes:
+    """A plot's PNG in a few kilobytes: narrower, in 16 colours."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as image:
+        size = (width, round(width * image.height / image.width))
+        small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS).quantize(16, dither=Image.Dither.NONE)
+    buffer = io.BytesIO()
+    small.save(buffer, format="png", optimize=True)
+    return buffer.getvalue()
+
+
 def name_ticks(axis: Any, names: Sequence[tuple[str, int]]) -> None:
     """Name the places 0, 1, 2 ... along ``axes.xaxis`` or ``axes.yaxis``, each name in a font that has its characters.
 

@@ -19,6 +19,7 @@ from typing import IO, Any, TypeVar
 from serve.background.store import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Job, JobStore, SqliteStore
 from serve.settings import Settings
 from toolkit.errors import UserError
+from toolkit.inference import Model
 
 log = logging.getLogger("serve")
 
@@ -35,8 +36,11 @@ _CONTENT = {
 }  # fmt: skip
 
 
-def open_runner(device: str, settings: Settings) -> JobRunner:
-    """The runner of a service; UserError where its folder cannot be used."""
+def open_runner(model: Model, settings: Settings) -> JobRunner:
+    """The runner of a service, on its ``model``'s device, in the precision asked of that.
+
+    UserError where its folder cannot be used.
+    """
     folder = settings.jobs
     assert folder is not None
     try:
@@ -51,7 +55,7 @@ def open_runner(device: str, settings: Settings) -> JobRunner:
     except (OSError, sqlite3.Error) as error:
         raise UserError(f"{folder}: cannot hold jobs ({error}); give a folder that can be written") from None
     limits = JobLimits(settings.job_seconds, settings.job_memory_bytes, settings.keep_jobs_seconds)
-    return JobRunner(store, folder, device, settings.max_pixels, limits, hold)
+    return JobRunner(store, folder, model.device, model.asked_precision, settings.max_pixels, limits, hold)
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class JobRunner:
     store: JobStore
     folder: Path
     device: str
+    precision: str
     max_pixels: int
     limits: JobLimits
     hold: IO[str]  # the folder is this runner's as long as this file is open
@@ -195,7 +200,7 @@ class JobRunner:
         assert child.stdout is not None
         home = self.folder / job.id
         told = {
-            "bundle": job.bundle, "device": self.device, "kind": job.kind,
+            "bundle": job.bundle, "device": self.device, "precision": self.precision, "kind": job.kind,
             "content": str(home / _CONTENT[job.kind]),
             "results": str(home / RESULTS), "mask": str(home / MASK),
             "options": json.loads(job.options), "max_pixels": self.max_pixels,

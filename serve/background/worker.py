@@ -50,7 +50,7 @@ def main() -> None:
 
 def _do(told: dict[str, Any]) -> None:
     _tell(stage="loading")
-    model = load(told["bundle"], told["device"], threads=1, allow_spinning=False)
+    model = load(told["bundle"], told["device"], precision=told["precision"], threads=1, allow_spinning=False)
     content, results = Path(told["content"]), Path(told["results"])
     answers = _KINDS[told["kind"]](model, content, told)
     part = results.with_suffix(".part")

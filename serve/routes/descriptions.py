@@ -63,6 +63,7 @@ def metadata(model: Model) -> dict[str, Any]:
         "metrics": model.bundle.read_json("metrics.json") if "metrics.json" in spec.files else None,
         "toolkit_version": toolkit.__version__,
         "device": model.device,
+        "precision": model.precision,
     }
     if isinstance(spec, ClassificationSpec):
         fields["explain"] = spec.network.map_output is not None

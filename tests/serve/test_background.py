@@ -235,7 +235,8 @@ def test_jobs_outlive_the_service(start: Start) -> None:
 def test_a_worker_ends_with_the_process_that_started_it(tiny_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "content").write_bytes(LONG)
     told = {
-        "bundle": str(tiny_bundle), "device": "cpu", "kind": "zip", "content": str(tmp_path / "content"),
+        "bundle": str(tiny_bundle), "device": "cpu", "precision": "auto", "kind": "zip",
+        "content": str(tmp_path / "content"),
         "results": str(tmp_path / "results.jsonl"), "mask": str(tmp_path / "mask.nii.gz"),
         "options": {}, "max_pixels": 10**6, "memory_bytes": 2**32,
     }  # fmt: skip

@@ -221,6 +221,7 @@ def test_metadata(clients: dict[str, InProcessClient], models: dict[str, Model],
         "metrics": models[task].bundle.read_json("metrics.json"),
         "toolkit_version": toolkit.__version__,
         "device": "cpu",
+        "precision": "fp32",
         **({"explain": True} if task == "classification" else {}),
     }
 

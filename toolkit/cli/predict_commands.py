@@ -14,6 +14,8 @@ from toolkit.errors import UserError
 if TYPE_CHECKING:
     from toolkit.results import Result
 
+Precision = Annotated[str, typer.Option(help="fp32, int8 or auto: int8 on the CPU where the bundle has it.")]
+
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands of this file."""
@@ -39,11 +41,12 @@ def predict(
     ] = False,
     batch_size: Annotated[int, typer.Option(help="Pictures that the network takes at once.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    precision: Precision = "auto",
 ) -> None:
     """Predict on pictures, folders, videos and CT series; exit code 2 when some of them could not be used."""
     from toolkit.inference import load
 
-    loaded = load(model, device)
+    loaded = load(model, device, precision=precision)
     results = loaded.predict(
         inputs,
         batch_size=batch_size,
@@ -111,6 +114,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    precision: Precision = "auto",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Predictions at once; default the usable cores, at most 4.")
     ] = None,
@@ -170,6 +174,7 @@ def serve(
         host=host,
         port=port,
         device=device,
+        precision=precision,
         models_dir=models_dir,
         admin_port=admin_port,
         settings=settings,

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from toolkit.cli.predict_commands import Precision
 from toolkit.cli.progress import progress_bar
 from toolkit.errors import UserError
 
@@ -110,6 +111,7 @@ def evaluate(
             help="Folder for the report; default evaluations/NAME/DATE_TIME, of a run RUN/evaluation/DATE_TIME."
         ),
     ] = None,
+    precision: Precision = "auto",
     no_report: Annotated[bool, typer.Option("--no-report", help="Print the numbers alone.")] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print the metrics as JSON, without a report unless --report asks for one.")
@@ -125,7 +127,14 @@ def evaluate(
         raise UserError(f"--map {' --map '.join(class_map or [])}: expected NAME=LABEL, or NAME= to leave a class out")
     with progress_bar() as progress:
         done = api.measure_target(
-            target, overrides or [], config=config, data=data, split=split, class_map=renamed, progress=progress
+            target,
+            overrides or [],
+            config=config,
+            data=data,
+            split=split,
+            class_map=renamed,
+            precision=precision,
+            progress=progress,
         )
         for fault in done.measured.table.skipped:
             typer.echo(f"left out: {fault}", err=True)

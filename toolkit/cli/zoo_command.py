@@ -40,7 +40,7 @@ def zoo(
     if json:
         typer.echo(_as_json([facts.to_dict() for facts in every]))
         return
-    header = ("bundle", "task", "classes", "input", "MB", "measured, with 95 % interval", "unsure at scores")
+    header = ("bundle", "task", "classes", "input", "MB", "measured, with 95 % interval", "unsure at scores", "int8")
     print_grid("shipped bundles", header, [_row(facts) for facts in every], left=len(header))
     typer.echo("`toolkit zoo NAME` tells all numbers of one.")
 
@@ -59,6 +59,7 @@ def _row(facts: Facts) -> list[str]:
         _megabytes(facts),
         "\n".join(f"{name} {cell}" for name, cell in facts.numbers.items()),
         facts.unsure,
+        "yes" if "int8" in bundle.spec.network.files() else "no",
     ]
 
 
@@ -77,7 +78,20 @@ def _told(facts: Facts) -> str:
         f"not for: {' '.join(spec.not_for.split()) or 'not stated'}",
         f"licence: {spec.licence}",
         f"unsure at scores: {facts.unsure}",
+        f"int8: {facts.int8}",
+        *_speeds(facts),
         "",
         "measured: nothing" if facts.metrics is None else as_table(facts.metrics),
     ]
     return "\n".join(lines)
+
+
+def _speeds(facts: Facts) -> list[str]:
+    """How long an answer took where the bundle was made."""
+    from toolkit.inference.speed import told, told_machine
+
+    speed = facts.to_dict()["speed"]
+    if speed is None:
+        return []
+    each = ", ".join(f"{precision} {told(speed, precision)}" for precision in speed["milliseconds"])
+    return [f"picture to answer: {each}; {told_machine(speed)}"]

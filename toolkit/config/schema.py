@@ -449,6 +449,20 @@ class BundleConfig(Block):
     flaws: tuple[str, ...] = Field(default=(), description="Known weaknesses, a line for each.")
 
 
+class ExportConfig(Block):
+    """What else a bundle is made of."""
+
+    int8: Literal["auto", "off"] = Field(
+        default="off",
+        description="auto: a second network in int8, kept only where it is faster on this machine and no class loses"
+        " more than 0.5 points on the validation pictures; the card says what came of it.",
+    )
+    max_megabytes: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="Most megabytes that both networks may take, or fp32 ships alone; null allows any number.",
+    )
+
+
 class CommonConfig(Block):
     """The blocks that every task has, in their order; each task narrows those that differ."""
 
@@ -469,6 +483,7 @@ class CommonConfig(Block):
     bundle: BundleConfig = Field(
         default=BundleConfig(), description="What the bundle and its card say about the model."
     )
+    export: ExportConfig = Field(default=ExportConfig(), description="What else the bundle is made of.")
 
 
 class DetectionConfig(CommonConfig):

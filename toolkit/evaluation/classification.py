@@ -21,6 +21,8 @@ from toolkit.inference.model import Model
 class ClassificationEvaluation(Evaluation):
     """Top-1 and macro-F1, per class and per source."""
 
+    class_number = "recall"
+
     def predict_all(
         self, model: Model, table: Table[LabelSample], progress: Progress | None = None
     ) -> NDArray[np.float32]:
@@ -83,11 +85,17 @@ class ClassificationEvaluation(Evaluation):
         told = {"top-1": "top1", "macro-recall": "macro_recall", "macro-F1": "macro_f1"}
         return {name: at(metrics, metrics["intervals"], key) for name, key in told.items()}
 
-    def plots(self, metrics: dict[str, Any], table: Table[LabelSample], predictions: NDArray[np.float32]) -> list[Plot]:
+    def class_numbers(self, metrics: dict[str, Any]) -> dict[str, float | None]:
+        return {name: row["recall"] for name, row in metrics["per_class"].items()}
+
+    def reliability(self, metrics: dict[str, Any], table: Table[LabelSample], predictions: NDArray[np.float32]) -> Plot:
         truth = np.array([sample.class_id for sample in table.samples], np.int64)
+        return reliability_plot(predictions.max(1), predictions.argmax(1) == truth, "probability")
+
+    def plots(self, metrics: dict[str, Any], table: Table[LabelSample], predictions: NDArray[np.float32]) -> list[Plot]:
         return [
             confusion_plot(metrics["confusion_matrix"], metrics["confusion_labels"], "pictures"),
-            reliability_plot(predictions.max(1), predictions.argmax(1) == truth, "probability"),
+            self.reliability(metrics, table, predictions),
         ]
 
     def worst(self, metrics: dict[str, Any], table: Table[LabelSample], predictions: NDArray[np.float32]) -> Worst:

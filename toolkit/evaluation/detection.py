@@ -44,6 +44,8 @@ class Answers:
 class DetectionEvaluation(Evaluation):
     """AP and its kin, from all that the network says with a score above 0.001; and what the shipped threshold gives."""
 
+    class_number = "AP"
+
     def predict_all(self, model: Model, table: Table[BoxSample], progress: Progress | None = None) -> Answers:
         results = predictions(
             model,
@@ -141,15 +143,21 @@ class DetectionEvaluation(Evaluation):
     def headline(self, metrics: dict[str, Any]) -> dict[str, Ranged]:
         return {name: at(metrics["coco"], metrics["intervals"], name) for name in ("AP", "AP50")}
 
+    def class_numbers(self, metrics: dict[str, Any]) -> dict[str, float | None]:
+        return {name: row["AP"] for name, row in metrics["per_class"].items()}
+
+    def reliability(self, metrics: dict[str, Any], table: Table[BoxSample], predictions: Answers) -> Plot:
+        _, scores, right = answers_of(table.samples, predictions.judged)
+        return reliability_plot(scores, right, "score")
+
     def plots(self, metrics: dict[str, Any], table: Table[BoxSample], predictions: Answers) -> list[Plot]:
         point = metrics["operating_point"]
-        _, scores, right = answers_of(table.samples, predictions.judged)
         return [
             confusion_plot(
                 point["confusion_matrix"], point["confusion_labels"], f"boxes at score {point['score_threshold']:g}"
             ),
             precision_recall_plot(precision_curves(predictions.matches), table.class_names),
-            reliability_plot(scores, right, "score"),
+            self.reliability(metrics, table, predictions),
         ]
 
     def worst(self, metrics: dict[str, Any], table: Table[BoxSample], predictions: Answers) -> Worst:

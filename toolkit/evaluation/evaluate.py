@@ -55,8 +55,9 @@ def measure(model: Model, table: Table[Any], split: str, progress: Progress | No
     task = evaluation_task(model.spec.task)
     counted = sum(sum(row.values()) for row in table.counts().values())
     predictions = task.predict_all(model, table, progress)
+    quantized = {} if model.precision == "fp32" else {"precision": model.precision}
     metrics = {
-        "bundle": {"name": model.name, "task": model.spec.task, "version": model.spec.version},
+        "bundle": {"name": model.name, "task": model.spec.task, "version": model.spec.version, **quantized},
         "data": {"split": split, "pictures": len(table), table.unit: counted},
         **task.measure(model, table, predictions),
     }

@@ -184,13 +184,17 @@ def _facts(about: Mapping[str, str]) -> Html:
     return tag("dl", *(join(tag("dt", name), tag("dd", value)) for name, value in about.items()), class_="facts")
 
 
+def _digest(model: Model) -> str:
+    return hashlib.sha256(model.bundle.network_bytes(model.precision)).hexdigest()
+
+
 def _about_the_bundle(model: Model) -> dict[str, str]:
     spec = model.spec
     told = {
         "classes": ", ".join(spec.labels),
         "made for": " ".join(spec.intended_use.split()),
         "not for": " ".join(spec.not_for.split()),
-        "network": f"{spec.network.architecture}, SHA-256 {hashlib.sha256(model.bundle.network_bytes()).hexdigest()}",
+        "network": f"{spec.network.architecture}, {model.precision}, SHA-256 {_digest(model)}",
         "measured by": f"toolkit {toolkit.__version__}",
     }
     return {name: value for name, value in told.items() if value}

@@ -27,6 +27,8 @@ MOST_COLUMNS = 4  # of a table that must fit a terminal
 class SegmentationEvaluation(Evaluation):
     """Dice and IoU, per class, per region, per group and per source."""
 
+    class_number = "Dice"
+
     def predict_all(
         self, model: Model, table: Table[MaskSample], progress: Progress | None = None
     ) -> SegmentationCounts:
@@ -63,6 +65,10 @@ class SegmentationEvaluation(Evaluation):
         shown = [("per_class", "Dice {}", name) for name in metrics["mean_over"]]
         shown += [("regions", "Dice {} (region)", name) for name in metrics["regions"]]
         return {told.format(name): at(metrics, metrics["intervals"], key, name, "dice") for key, told, name in shown}
+
+    def class_numbers(self, metrics: dict[str, Any]) -> dict[str, float | None]:
+        classes = {name: row["dice"] for name, row in metrics["per_class"].items()}
+        return classes | {f"{name} (region)": row["dice"] for name, row in metrics["regions"].items()}
 
     def plots(self, metrics: dict[str, Any], table: Table[MaskSample], predictions: SegmentationCounts) -> list[Plot]:
         meant = [table.class_names.index(name) for name in metrics["mean_over"]]

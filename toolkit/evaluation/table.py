@@ -16,7 +16,7 @@ def as_json(metrics: dict[str, Any]) -> str:
 
 def as_table(metrics: dict[str, Any]) -> str:
     """The metrics as text: what was measured, and a table of each of the task's sections."""
-    lines = [f"{counted(metrics)}, split {metrics['data']['split']}"]
+    lines = [f"{counted(metrics)}, split {metrics['data']['split']}{_precision(metrics)}"]
     for section in evaluation_task(metrics["bundle"]["task"]).sections(metrics):
         lines += ["", *as_lines(section)]
     return "\n".join([*lines, "", interval_note(metrics)])
@@ -24,10 +24,17 @@ def as_table(metrics: dict[str, Any]) -> str:
 
 def as_card(metrics: dict[str, Any]) -> str:
     """The metrics as Markdown."""
-    lines = [f"On {counted(metrics)} of the split `{metrics['data']['split']}`. {interval_note(metrics)}"]
+    measured = f"On {counted(metrics)} of the split `{metrics['data']['split']}`{_precision(metrics)}."
+    lines = [f"{measured} {interval_note(metrics)}"]
     for section in evaluation_task(metrics["bundle"]["task"]).sections(metrics):
         lines += ["", *as_markdown(section)]
     return "\n".join(lines)
+
+
+def _precision(metrics: dict[str, Any]) -> str:
+    """Said of another than fp32."""
+    precision = metrics["bundle"].get("precision")
+    return "" if precision is None else f", computed in {precision}"
 
 
 def counted(metrics: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from toolkit import images
 from toolkit.data.table import Progress, Table
@@ -45,6 +45,8 @@ class Worst:
 class Evaluation(ABC):
     """The measuring side of one task. It holds no state."""
 
+    class_number: ClassVar[str]
+
     @abstractmethod
     def predict_all(self, model: Model, table: Table[Any], progress: Progress | None = None) -> Any:
         """Run the bundle over every picture of ``table``, one at a time; return what `measure` needs."""
@@ -65,6 +67,17 @@ class Evaluation(ABC):
         """Those numbers of one source."""
         row, around = metrics["per_source"][source], metrics["intervals"]["per_source"][source]
         return {name: at(row, around, *path) for name, path in self.columns(metrics).items()}
+
+    @abstractmethod
+    def class_numbers(self, metrics: dict[str, Any]) -> dict[str, float | None]:
+        """The number called `class_number` of each class, None where nothing was measured.
+
+        ``metrics`` need hold no more than what `measure` returns. A bundle's int8 network is judged by these.
+        """
+
+    def reliability(self, metrics: dict[str, Any], table: Table[Any], predictions: Any) -> Plot | None:
+        """How often answers of each score are right; None of a task whose answers have no score."""
+        return None
 
     @abstractmethod
     def plots(self, metrics: dict[str, Any], table: Table[Any], predictions: Any) -> list[Plot]:

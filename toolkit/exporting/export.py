@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,18 @@ from toolkit.config.schema import CalibrationConfig, CommonConfig
 from toolkit.data.table import Progress, Table, load_table
 from toolkit.errors import UserError
 from toolkit.evaluation.evaluate import Measured, measure
+from toolkit.evaluation.task import evaluation_task
 from toolkit.exporting import parity
 from toolkit.exporting.calibrate import fit_calibration
-from toolkit.exporting.card import write_card
+from toolkit.exporting.card import RELIABILITY, write_card
+from toolkit.exporting.draft import Draft
 from toolkit.exporting.golden_pictures import golden_pictures
+from toolkit.exporting.int8 import some_pictures, try_int8
 from toolkit.exporting.onnx_export import INPUT, MAP_OUTPUT, OUTPUT, has_map, to_onnx
 from toolkit.inference import make_golden
 from toolkit.inference.model import Model
+from toolkit.inference.speed import time_answers
+from toolkit.plotting import small_png
 from toolkit.training.network import build_network, preprocessing_of
 from toolkit.training.run_folder import Run, write_json
 from toolkit.training.soften import soften
@@ -32,7 +38,7 @@ from toolkit.training.weights import network_weights, read_checkpoint
 log = logging.getLogger("toolkit")
 
 # Overrides of an export may change what is said about the model and how its output is filtered, never the network.
-EXPORT_BLOCKS = ("bundle", "postprocess", "calibration", "measures", "preprocess", "data", "name")
+EXPORT_BLOCKS = ("bundle", "postprocess", "calibration", "measures", "export", "preprocess", "data", "name")
 # Keys of a data block that name places on the machine that trained.
 LOCATED_KEYS = ("root", "splits", "extra")
 
@@ -42,8 +48,9 @@ def export_run(
 ) -> Measured:
     """Write ``RUN/bundle`` from the best checkpoint and return what was measured on the validation pictures.
 
-    ``overrides`` change the blocks `EXPORT_BLOCKS` only. Raises ``UserError`` when torch, ONNX Runtime and the
-    service disagree (see `parity`); then no bundle is left.
+    Measured is what the bundle answers unless a call says otherwise: in int8 where that was kept. ``overrides`` change
+    the blocks `EXPORT_BLOCKS` only. Raises ``UserError`` when torch, ONNX Runtime and the service disagree (see
+    `parity`); then no bundle is left.
     """
     _check_overrides(overrides)
     trained = run.config().config
@@ -54,25 +61,49 @@ def export_run(
     reference = parity.Reference(_trained_network(run, trained, table), preprocessing_of(trained))
     log.info("exporting ONNX")
     fitting = preprocessing_of(config)
-    files = {"model.onnx": to_onnx(reference.network, fitting.input_size, fitting.pad_multiple)}
-    spec = _spec(config, table, reference.network)
-    draft = run.path / ".bundle-draft"
-    model = Model(write_bundle(draft, spec, files), device="cpu")
+    network = to_onnx(reference.network, fitting.input_size, fitting.pad_multiple)
+    draft = Draft(run.path / ".bundle-draft", _spec(config, table, reference.network), {"model.onnx": network})
     try:
-        if (calibration := _calibration(model, config, table, progress)) is not None:
-            spec = spec.model_copy(update={"calibration": calibration})
-            model = Model(write_bundle(draft, spec, files), device="cpu")
-        log.info("parity of torch, ONNX Runtime and the service")
-        certificate = _certify(reference, model, table)
-        log.info("measuring the bundle on the validation pictures")
-        measured = measure(model, table.subset("val"), "val", progress)
-        golden = make_golden(model, golden_pictures())
+        measured = _fill(draft, reference, config, table, progress)
     finally:
-        _remove(draft)
-    files |= {"parity.json": parity.to_bytes(certificate), "metrics.json": _json(measured.metrics), **golden}
-    files["MODEL_CARD.md"] = write_card(spec, measured.metrics, certificate, config).encode()
-    write_bundle(run.bundle, spec, files)
+        draft.remove()
+    write_bundle(run.bundle, draft.spec, draft.files)
     write_json(run.path / "metrics.json", measured.metrics)
+    return measured
+
+
+def _fill(
+    draft: Draft, reference: parity.Reference, config: CommonConfig, table: Table[Any], progress: Progress | None
+) -> Measured:
+    """Give the draft, which holds the fp32 network, all that a bundle has besides."""
+    validation = table.subset("val")
+    tried = try_int8(draft, validation, config.export, progress) if config.export.int8 == "auto" else None
+    model = draft.open()
+    if (calibration := _calibration(model, config, table, progress)) is not None:
+        draft.spec = draft.spec.model_copy(update={"calibration": calibration})
+        model = draft.open()
+    models = {model.precision: model} if model.precision == "fp32" else {"fp32": draft.open("fp32"), "int8": model}
+    log.info("parity of torch, ONNX Runtime and the service")
+    paths = [sample.path for sample in validation.samples]
+    with _service(models["fp32"]) as ask:
+        certificate = parity.certify(reference, models["fp32"], paths, ask)
+    if tried is not None:
+        certificate["int8"] = tried
+    if "int8" in models:
+        with _service(models["int8"]) as ask:
+            certificate["int8"]["service"] = parity.certify_service(models["int8"], paths, ask)
+    log.info("measuring the bundle on the validation pictures")
+    measured = measure(model, validation, "val", progress)
+    speed = time_answers(models, some_pictures(validation)).to_dict()
+    plot = evaluation_task(config.task).reliability(measured.metrics, validation, measured.predictions)
+    draft.files |= make_golden(models["fp32"], golden_pictures(), int8=models.get("int8"))
+    draft.files |= {
+        "parity.json": parity.to_bytes(certificate),
+        "metrics.json": _json(measured.metrics),
+        "speed.json": _json(speed),
+        **({} if plot is None else {RELIABILITY: small_png(plot.png)}),
+    }
+    draft.files["MODEL_CARD.md"] = write_card(draft.spec, measured.metrics, certificate, speed, config).encode()
     return measured
 
 
@@ -143,21 +174,15 @@ def _calibration(
     return fit_calibration(model, table.subset("val"), asked, "val", progress) if asked else None
 
 
-def _certify(reference: parity.Reference, model: Model, table: Table[Any]) -> dict[str, Any]:
+@contextlib.contextmanager
+def _service(model: Model) -> Iterator[parity.Ask]:
     # The one place where training looks at the service: its answer is what users get, so it belongs in the certificate.
     from serve.app import create_app
     from serve.inprocess import InProcessClient
 
-    paths = [sample.path for sample in table.subset("val").samples]
     with InProcessClient(create_app(model)) as client:
-        return parity.certify(reference, model, paths, client.predict)
+        yield client.predict
 
 
 def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)

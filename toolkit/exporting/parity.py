@@ -19,7 +19,7 @@ from torch import nn
 
 from toolkit.errors import UserError
 from toolkit.inference.model import Model
-from toolkit.inference.task import Tolerance
+from toolkit.inference.task import Tolerance, no_gap
 from toolkit.preprocess import Preprocessing
 
 PICTURES = 32
@@ -63,6 +63,23 @@ def certify(reference: Reference, model: Model, pictures: Sequence[Path], ask: A
         "near_ties": ties,
         "versions": _versions(),
     }
+
+
+def certify_service(model: Model, pictures: Sequence[Path], ask: Ask) -> dict[str, Any]:
+    """Compare the service over a model with the model itself, on up to `PICTURES` pictures.
+
+    That is what int8 can promise beside the loss that its metrics are held to: torch has no such network to compare.
+    """
+    largest, ties = 0.0, []
+    for path in list(pictures)[:PICTURES]:
+        data = path.read_bytes()
+        expected = model.predict_one(data, name=path.name)
+        compared = model.task.compare(expected.to_dict(), ask(data), model.spec, DECISION, no_gap)
+        largest = max(largest, compared.largest)
+        ties += [f"{path.name}: {sentence} (near-tie)" for sentence in compared.ties]
+        if compared.refusals:
+            raise _refused("service", path, f"it and the bundle differ: {'; '.join(compared.refusals[:3])}")
+    return {"pictures": min(len(pictures), PICTURES), "largest_difference": float(largest), "near_ties": ties}
 
 
 def _one(path: Path, reference: Reference, model: Model, ask: Ask, largest: dict[str, float], ties: list[str]) -> None:

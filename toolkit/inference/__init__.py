@@ -17,15 +17,21 @@ __all__ = ["Model", "check_golden", "load", "make_golden", "predict"]
 
 
 def load(
-    name_or_path: str | Path, device: str = "auto", *, threads: int | None = None, allow_spinning: bool = True
+    name_or_path: str | Path,
+    device: str = "auto",
+    *,
+    precision: str = "auto",
+    threads: int | None = None,
+    allow_spinning: bool = True,
 ) -> Model:
     """Open a shipped bundle by name, a bundle's folder or zip, or a training run, and verify it.
 
-    ``device`` is "cpu", "cuda" or "auto" (CUDA where it works; ``model.device`` says which). ``threads`` work on one
+    ``device`` is "cpu", "cuda" or "auto" (CUDA where it works; ``model.device`` says which). ``precision`` is "fp32",
+    "int8" or "auto" (int8 on the CPU where the bundle has it; ``model.precision`` says which). ``threads`` work on one
     batch; the default is every core that this process may use. A UserError says what is wrong and what to do.
     """
     bundle = Bundle.open(resolve(name_or_path))
-    return Model(bundle, device=device, threads=threads, allow_spinning=allow_spinning)
+    return Model(bundle, device=device, precision=precision, threads=threads, allow_spinning=allow_spinning)
 
 
 def predict(
@@ -33,6 +39,7 @@ def predict(
     content: Input,
     *,
     device: str = "auto",
+    precision: str = "auto",
     explain: bool = False,
     **options: Unpack[Options],
 ) -> Result:
@@ -42,4 +49,4 @@ def predict(
     cannot be used. Options (``score_threshold``, ``iou_threshold``, ``max_detections``; ``top_k``) override the
     bundle's; ``explain`` gives a classifier's result its heat map of the evidence.
     """
-    return load(name_or_path, device).predict_one(content, explain=explain, **options)
+    return load(name_or_path, device, precision=precision).predict_one(content, explain=explain, **options)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "fp32", "int8")
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
 
@@ -34,11 +35,14 @@ class Engine:
         outputs: Mapping[str, Sequence[int | str | None]],
         *,
         device: str = "auto",
+        precision: str = "auto",
         threads: int | None = None,
         allow_spinning: bool = True,
     ) -> None:
         """Open a session on ``device``: "cpu", "cuda", or "auto" (CUDA where it works, else the CPU; see ``.device``).
 
+        ``precision`` is "fp32", "int8" (of a bundle that has it, on the CPU), or "auto": int8 where both are so, as it
+        was faster when the bundle was made and no class lost by it.
         ``outputs`` are the names and shapes that the file must have, see `Task.outputs`. ``threads`` (default: the
         cores this process may use) work on one picture. Spinning threads answer sooner and burn their core while they
         wait, so a service that shares its machine turns it off.
@@ -48,14 +52,16 @@ class Engine:
         self.input = bundle.spec.network.input
         self.threads = threads or usable_cores()
         providers = _providers(device)
-        self._session = _open(bundle, providers, _options(self.threads, allow_spinning))
+        self.precision = _precision(bundle, precision, providers)
+        file = bundle.spec.network.files()[self.precision]
+        self._session = _open(bundle, file, providers, _options(self.threads, allow_spinning))
         self.device = "cuda" if self._session.get_providers()[0] == _CUDA else "cpu"
         if device == "cuda" and self.device != "cuda":
             raise UserError(
                 "device 'cuda': ONNX Runtime could not start its CUDA provider (its log above says why); "
                 "check the driver, CUDA and cuDNN, or use device 'cpu'"
             )
-        _check_interface(self._session, bundle, outputs)
+        _check_interface(self._session, bundle, file, outputs)
 
     def run(self, batch: NDArray[np.float32], outputs: Sequence[str]) -> list[NDArray[np.float32]]:
         """The named outputs, each float32 [B, ...], of a C-contiguous batch float32 [B, 3, h, w].
@@ -105,6 +111,22 @@ def _providers(device: str) -> list[Any]:
     return [(_CUDA, {"use_tf32": "0"}), _CPU]
 
 
+def _precision(bundle: Bundle, asked: str, providers: list[Any]) -> str:
+    """The precision to run in: int8's kernels are the CPU's."""
+    if asked not in PRECISIONS:
+        raise UserError(f"precision {asked!r}: expected one of {', '.join(PRECISIONS)}{suggest(asked, PRECISIONS)}")
+    held, on_cpu = "int8" in bundle.spec.network.files(), providers == [_CPU]
+    if asked == "auto":
+        return "int8" if held and on_cpu else "fp32"
+    if asked == "int8" and not held:
+        tried = bundle.spec.network.int8
+        why = tried.told if tried else "int8 was not tried when it was exported"
+        raise UserError(f"precision 'int8': {bundle.path} holds fp32 only ({why}); use precision 'fp32' or 'auto'")
+    if asked == "int8" and not on_cpu:
+        raise UserError("precision 'int8' is for the CPU; use device 'cpu', or precision 'fp32'")
+    return asked
+
+
 def _options(threads: int, allow_spinning: bool) -> onnxruntime.SessionOptions:
     import onnxruntime
 
@@ -122,7 +144,9 @@ def _options(threads: int, allow_spinning: bool) -> onnxruntime.SessionOptions:
     return options
 
 
-def _open(bundle: Bundle, providers: list[Any], options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+def _open(
+    bundle: Bundle, file: str, providers: list[Any], options: onnxruntime.SessionOptions
+) -> onnxruntime.InferenceSession:
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
@@ -135,9 +159,9 @@ def _open(bundle: Bundle, providers: list[Any], options: onnxruntime.SessionOpti
         state.NotImplemented,
         state.RuntimeException,
     )
-    where = f"bundle {bundle.path}: {bundle.spec.network.file}"
+    where = f"bundle {bundle.path}: {file}"
     try:
-        return onnxruntime.InferenceSession(bundle.network_bytes(), options, providers=providers)
+        return onnxruntime.InferenceSession(bundle.read(file), options, providers=providers)
     except faults as error:
         reason = " ".join(str(error).split())
         if "external data" in reason.lower():
@@ -149,7 +173,7 @@ def _open(bundle: Bundle, providers: list[Any], options: onnxruntime.SessionOpti
 
 
 def _check_interface(
-    session: onnxruntime.InferenceSession, bundle: Bundle, outputs: Mapping[str, Sequence[int | str | None]]
+    session: onnxruntime.InferenceSession, bundle: Bundle, file: str, outputs: Mapping[str, Sequence[int | str | None]]
 ) -> None:
     """Compare names, types and the sizes that the file fixes with the bundle's spec."""
     spec = bundle.spec
@@ -162,7 +186,7 @@ def _check_interface(
     expected |= {name: (session.get_outputs(), list(shape)) for name, shape in outputs.items()}
     for name, (nodes, shape) in expected.items():
         found = {node.name: node for node in nodes}
-        where = f"bundle {bundle.path}: {spec.network.file}"
+        where = f"bundle {bundle.path}: {file}"
         if name not in found:
             raise UserError(f"{where} has no {name!r}, it has {', '.join(found)}; export the bundle again")
         node = found[name]
@@ -172,7 +196,7 @@ def _check_interface(
                 f"with a free batch size{' and a free height and width' if free else ''}; export the bundle again"
             )
     if len(session.get_inputs()) != 1:
-        raise UserError(f"bundle {bundle.path}: {spec.network.file} has more than one input; export the bundle again")
+        raise UserError(f"bundle {bundle.path}: {file} has more than one input; export the bundle again")
 
 
 def _fits(found: list[Any], expected: list[Any]) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from toolkit import images
+from toolkit.bundle import Bundle
 from toolkit.errors import UserError
 from toolkit.inference.model import Model
 from toolkit.inference.task import Tolerance, no_gap
@@ -18,18 +19,38 @@ from toolkit.results import Result
 EXPECTED = "golden/expected.json"
 # A box may be off by 1 pixel and a score by 0.001; what is that near to the threshold may come or go.
 TOLERANCE = Tolerance(box=1.0, box_relative=0.0, score=1e-3, margin=1e-3, pixels=1e-3)
+# Where a sum lies half way between two levels, another processor's rounding makes an int8 step of it.
+TOLERANCE_INT8 = Tolerance(box=4.0, box_relative=0.0, score=0.03, margin=0.03, pixels=0.01)
 # Said of every answer, but no part of the prediction.
 _NOT_PREDICTED = ("source", "class_names", "timing")
 
 
-def make_golden(model: Model, pictures: Sequence[images.RGB]) -> dict[str, bytes]:
-    """The files of ``golden/`` by name: each picture (RGB uint8 [H, W, 3]) as PNG, and the model's answers now."""
-    files, expected = {}, {}
-    for index, (picture, result) in enumerate(zip(pictures, model.run_batch(pictures), strict=True)):
-        name = f"{index}.png"
-        files[f"golden/{name}"] = images.encode(picture, ".png")
-        expected[name] = {key: value for key, value in result.to_dict().items() if key not in _NOT_PREDICTED}
-    files[EXPECTED] = (json.dumps({"pictures": expected}, indent=1) + "\n").encode()
+def make_golden(model: Model, pictures: Sequence[images.RGB], *, int8: Model | None = None) -> dict[str, bytes]:
+    """The files of ``golden/`` by name: each picture (RGB uint8 [H, W, 3]) as PNG, and the answers now.
+
+    ``model`` computes in fp32; ``int8`` is the same bundle in int8 where it has that.
+    """
+    files = {f"golden/{index}.png": images.encode(picture, ".png") for index, picture in enumerate(pictures)}
+    expected: dict[str, dict[str, Any]] = {}
+    for each in (model, int8) if int8 else (model,):
+        expected[_key(each)] = {
+            f"{index}.png": {key: value for key, value in result.to_dict().items() if key not in _NOT_PREDICTED}
+            for index, result in enumerate(each.run_batch(pictures))
+        }
+    files[EXPECTED] = (json.dumps(expected, indent=1) + "\n").encode()
+    return files
+
+
+def _key(model: Model) -> str:
+    """Of the answers in that precision."""
+    return "pictures" if model.precision == "fp32" else model.precision
+
+
+def golden_files(bundle: Bundle) -> list[bytes]:
+    """The bundle's golden pictures, encoded; UserError where it holds none."""
+    files = [bundle.read(name) for name in bundle.names() if name.startswith("golden/") and name != EXPECTED]
+    if not files:
+        raise UserError(f"bundle {bundle.path}: it holds no golden pictures; give pictures of your own")
     return files
 
 
@@ -49,7 +70,7 @@ def check_golden(model: Model) -> list[str]:
 
 def _expectations(model: Model) -> dict[str, Any]:
     content = model.bundle.read_json(EXPECTED)
-    pictures = content.get("pictures") if isinstance(content, dict) else None
+    pictures = content.get(_key(model)) if isinstance(content, dict) else None
     if not isinstance(pictures, dict) or not all(isinstance(p, dict) and "image_size" in p for p in pictures.values()):
         raise _malformed(model)
     return pictures
@@ -58,8 +79,9 @@ def _expectations(model: Model) -> dict[str, Any]:
 def _differences(expected: dict[str, Any], result: Result, model: Model) -> list[str]:
     if list(result.image_size) != expected["image_size"]:
         return [f"expected a picture of {expected['image_size']} (height, width), decoded {list(result.image_size)}"]
+    tolerance = TOLERANCE if model.precision == "fp32" else TOLERANCE_INT8
     try:
-        return model.task.compare(expected, result.to_dict(), model.spec, TOLERANCE, no_gap).refusals
+        return model.task.compare(expected, result.to_dict(), model.spec, tolerance, no_gap).refusals
     except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         raise _malformed(model) from None
 

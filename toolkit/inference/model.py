@@ -45,13 +45,22 @@ class Model:
     """A bundle ready to predict. Several threads may use one model at once."""
 
     def __init__(
-        self, bundle: Bundle, *, device: str = "auto", threads: int | None = None, allow_spinning: bool = True
+        self,
+        bundle: Bundle,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+        allow_spinning: bool = True,
     ) -> None:
         """See ``toolkit.load``, which finds the bundle too."""
         self.bundle = bundle
         self.task = task_of(bundle.spec.task)
         outputs = self.task.outputs(bundle.spec)
-        self._engine = Engine(bundle, outputs, device=device, threads=threads, allow_spinning=allow_spinning)
+        self.asked_precision = precision
+        self._engine = Engine(
+            bundle, outputs, device=device, precision=precision, threads=threads, allow_spinning=allow_spinning
+        )
         self._buffers = threading.local()
 
     @property
@@ -70,6 +79,16 @@ class Model:
     def device(self) -> str:
         """Where the network runs: "cpu" or "cuda"."""
         return self._engine.device
+
+    @property
+    def precision(self) -> str:
+        """What the network computes in: "fp32" or "int8"."""
+        return self._engine.precision
+
+    @property
+    def threads(self) -> int:
+        """How many work on one batch."""
+        return self._engine.threads
 
     def decode(self, content: Input, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
         """Decode one picture; call the result for its RGB uint8 [H, W, 3].

@@ -34,6 +34,7 @@ def test_without_flags_it_is_as_the_settings_say(told: dict[str, Any]) -> None:
         "host": "127.0.0.1",
         "port": 8000,
         "device": "auto",
+        "precision": "auto",
         "settings": Settings(),
         "log_format": "text",
     }

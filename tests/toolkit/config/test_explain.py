@@ -249,6 +249,7 @@ def test_without_a_key_every_block_is_listed_once() -> None:
         "train",
         "postprocess",
         "bundle",
+        "export",
         "measures",
         "calibration",
         "loss",

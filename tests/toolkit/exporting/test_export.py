@@ -13,9 +13,11 @@ import pytest
 import toolkit
 from toolkit.api import export_to
 from toolkit.bundle import Bundle
+from toolkit.bundle_spec import Calibration, ClassifierCalibration, DetectorCalibration
 from toolkit.config import load_config
 from toolkit.data import load_table
 from toolkit.errors import UserError
+from toolkit.exporting.card import fitted
 from toolkit.inference import check_golden, load
 
 TASKS = ("detection", "classification", "segmentation")
@@ -169,3 +171,38 @@ def test_a_checkpoint_that_is_missing_is_named(task: str, copy_of: Runs) -> None
     shutil.rmtree(run / "checkpoints")
     with pytest.raises(UserError, match="no checkpoint in it"):
         export_to(run, overrides=["bundle.licence=MIT"])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_card_tells_calibration_and_speed_as_the_bundles_files_have_them(task: str, quick_runs: Runs) -> None:
+    folder = quick_runs(task) / "bundle"
+    card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    speed = json.loads((folder / "speed.json").read_text(encoding="utf-8"))
+    median = speed["milliseconds"]["fp32"]["answer"][1]
+    assert f"- fp32: {median:.1f} ms (half of the answers" in card
+    assert f"onnxruntime {speed['onnxruntime']}" in card
+    if task == "segmentation":
+        assert "there is nothing to calibrate" in card
+        assert not (folder / "reliability.png").exists()
+        return
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    error = metrics["calibration"]["expected_calibration_error"]
+    assert error is None or f"Expected calibration error {error:.3f} [" in card
+    assert "nothing was fitted to them" in card
+    assert "](reliability.png)" in card
+    assert 500 < (folder / "reliability.png").stat().st_size < 8000
+
+
+FITTED = [
+    (None, "nothing was fitted to them, and every answer is given"),
+    (ClassifierCalibration(temperature=1.25, fitted_on="217 pictures of the split val"),
+     "The logits are divided by the temperature 1.250, fitted to 217 pictures of the split val. Every answer is given"),
+    (DetectorCalibration(slope=1.5, offset=-0.25, abstain_at=0.6, error_level=0.05),
+     "A score s becomes sigmoid(1.500 * logit(s) -0.250), fitted to the validation pictures. Answers with a score up to"
+     " 0.600 are unsure, so that on pictures like those at most 5 % of the others are wrong."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("calibration", "told"), FITTED)
+def test_what_was_fitted_is_told(calibration: Calibration | None, told: str) -> None:
+    assert told in fitted(calibration)

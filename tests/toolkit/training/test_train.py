@@ -34,7 +34,7 @@ FILES = (
     "config.yaml", "environment.json", "train.log", "labels.json", "labels.png", "augmented_0.jpg", "results.csv",
     "results.png", "confusion_matrix.png", "metrics.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt",
     "bundle/bundle.yaml", "bundle/model.onnx", "bundle/parity.json", "bundle/metrics.json", "bundle/MODEL_CARD.md",
-    "bundle/golden/expected.json",
+    "bundle/golden/expected.json", "bundle/speed.json", "evaluation/index.html",
 )  # fmt: skip
 OWN_PLOTS = {"detection": "pr_curves.png", "classification": "reliability.png", "segmentation": "dice.png"}
 
