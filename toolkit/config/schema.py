@@ -311,13 +311,19 @@ class TrainConfig(Block):
 class RefitHead(Block):
     """A classifier's last layer fitted anew, after training, to the features of the unchanged training pictures.
 
-    They are drawn as `augment` says.
+    They are drawn as `augment` says. Fitted before training, too, it is what Kumar et al. call LP-FT ("Fine-tuning can
+    distort pretrained features and underperform out-of-distribution", ICLR 2022, arXiv 2202.10054).
     """
 
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.5, description="Share of the features that is left out at each step."
     )
     steps: Count = Field(default=600, description="Steps of the fit; they take seconds.")
+    first: bool = Field(
+        default=False,
+        description="Whether it is fitted before training as well, so that the errors of a new head do not undo what "
+        "the start weights know.",
+    )
 
 
 class ClassifierTrain(TrainConfig):

@@ -64,14 +64,18 @@ def soften(run: Run, config: CommonConfig, table: Table[Any]) -> None:
     network = build_network(config.model, len(table.class_names))
     network.load_state_dict(weights)
     if refit is not None:
-        log.info("fitting the head anew to the features of the training pictures")
-        training = table.subset("train")
-        features = features_of(network, preprocessing_of(config), training)
-        odds = drawing_weights(training, config.augment)
-        classes = np.array([sample.class_id for sample in training.samples])
-        fit_head(head_of(network), features, classes, odds, refit, config.seed)
+        refit_head(network, config, table, refit)
     state = {NETWORK + name: value for name, value in network.state_dict().items()}
     _save(run, SOFTENED, {"state_dict": state, "global_step": checkpoint["global_step"]})
+
+
+def refit_head(network: nn.Module, config: CommonConfig, table: Table[Any], settings: RefitHead) -> None:
+    """Fit the last layer of a classifier to the features of the training pictures, as they are predicted."""
+    log.info("fitting the head to the features of the training pictures")
+    training = table.subset("train")
+    features = features_of(network, preprocessing_of(config), training)
+    classes = np.array([sample.class_id for sample in training.samples])
+    fit_head(head_of(network), features, classes, drawing_weights(training, config.augment), settings, config.seed)
 
 
 def blended(start: Mapping[str, Tensor], tuned: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:

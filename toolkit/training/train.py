@@ -244,7 +244,7 @@ def _fit(
 
     def begin() -> None:
         report.draw_data(run, table, training_set, task)
-        _start_weights(run, network, config, loader)
+        _start_weights(run, network, config, loader, table)
 
     if point:
         loader.load_state_dict(point.loader)  # the trainer does so for points within an epoch only
@@ -264,10 +264,10 @@ def _fit(
     )
 
 
-def _start_weights(run: Run, network: Any, config: CommonConfig, loader: TrainingLoader) -> None:
+def _start_weights(run: Run, network: Any, config: CommonConfig, loader: TrainingLoader, table: Table[Any]) -> None:
     import torch
 
-    from toolkit.training.soften import keep_start
+    from toolkit.training.soften import keep_start, refit_head
     from toolkit.training.start_weights import start_from
 
     if config.model.init:
@@ -281,6 +281,9 @@ def _start_weights(run: Run, network: Any, config: CommonConfig, loader: Trainin
             batches = itertools.islice(loader, config.train.estimate_bn_batches)
             pictures = (batch.images.to(memory_format=torch.channels_last) for batch in batches)
             torch.optim.swa_utils.update_bn(pictures, network)
+    refit = getattr(config.train, "refit_head", None)
+    if refit is not None and refit.first:
+        refit_head(network, config, table, refit)
 
 
 def _finish(run: Run, table: Table[Any], task: TrainingTask) -> Run:

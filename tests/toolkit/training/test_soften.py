@@ -99,3 +99,19 @@ def test_only_frozen_statistics_may_be_blended(quick_configs: dict[str, Path], t
 
 def test_a_network_has_one_head() -> None:
     assert head_of(nn.Sequential(nn.Conv2d(1, 1, 1), nn.Linear(2, 3))).out_features == 3
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_a_head_may_be_fitted_before_training_too(
+    first: bool, quick_configs: dict[str, Path], quick_runs: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Of a training that moves nothing: both fits see the same features, so they end alike."""
+    changes = [
+        *("train.epochs=1", "train.optimizer.lr=1e-12", "train.freeze_bn_statistics=true", "train.refit_head.steps=20"),
+        *(f"train.refit_head.first={str(first).lower()}", f"model.init={quick_runs('classification') / 'bundle'}"),
+    ]
+    run = train_from(quick_configs["classification"], changes, run_dir=tmp_path / "run")
+    tuned, soft = (
+        network_weights(read_checkpoint(path))["classifier.1.weight"] for path in (run.tuned, run.checkpoint)
+    )
+    assert torch.allclose(tuned, soft, rtol=1e-4, atol=1e-5) == first
