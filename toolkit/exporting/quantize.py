@@ -25,8 +25,9 @@ Batches = Callable[[], Iterable[NDArray[np.float32]]]
 class Scheme:
     """A way to quantize; ``name`` tells it in words.
 
-    ``last`` says whether the layers with weights after which no other comes are int8 too, and ``average`` that an
-    activation's range is the mean of the pictures' ranges, which leaves out what only a few of them reach.
+    ``last`` says whether the layers with weights after which no other comes, and what follows them, are int8 too: a
+    detector's boxes and scores share one scale there. ``average``: an activation's range is the mean of the pictures'
+    ranges, which leaves out what only a few of them reach.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Scheme:
 
 SCHEMES = (
     Scheme("all layers"),
-    Scheme("all layers, ranges averaged over the pictures", average=True),
+    Scheme("all layers but the last", last=False),
     Scheme("all layers but the last, ranges averaged over the pictures", last=False, average=True),
 )
 
@@ -65,7 +66,7 @@ def quantize(network: bytes, scheme: Scheme, batches: Batches, input_name: str) 
             per_channel=True,
             weight_type=QuantType.QInt8,
             activation_type=QuantType.QUInt8,
-            nodes_to_exclude=[] if scheme.last else last_layers(onnx.load(str(folded)).graph),
+            nodes_to_exclude=[] if scheme.last else the_end(onnx.load(str(folded)).graph),
             extra_options={"CalibMovingAverage": scheme.average, "CalibMovingAverageConstant": 0.05},
         )
         model = onnx.load(str(done))
@@ -74,8 +75,10 @@ def quantize(network: bytes, scheme: Scheme, batches: Batches, input_name: str) 
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def last_layers(graph: Any) -> list[str]:
-    """The names of the nodes of ``graph`` with weights (Conv, Gemm, MatMul) after which no other comes."""
+def the_end(graph: Any) -> list[str]:
+    """The names of the nodes of ``graph`` with weights (Conv, Gemm, MatMul) after which no other comes, and of all that
+    comes after them.
+    """
     users: dict[str, list[Any]] = {}
     for node in graph.node:
         for name in node.input:
@@ -84,7 +87,14 @@ def last_layers(graph: Any) -> list[str]:
     for node in reversed(graph.node):  # in an ONNX file a node stands after those whose outputs it takes
         if _has_weights(node) or any(name in followed for name in node.output):
             followed.update(node.input)
-    return [node.name for node in graph.node if _has_weights(node) and followed.isdisjoint(node.output)]
+    behind: set[str] = set()  # names of tensors that a last layer's output is in
+    names = []
+    for node in graph.node:
+        last = _has_weights(node) and followed.isdisjoint(node.output)
+        if last or not behind.isdisjoint(node.input):
+            behind.update(node.output)
+            names.append(node.name)
+    return names
 
 
 def _has_weights(node: Any) -> bool:

@@ -20,7 +20,7 @@ from toolkit.api import export_to
 from toolkit.bundle import Bundle
 from toolkit.errors import UserError
 from toolkit.exporting.int8 import Trial, losses, tell
-from toolkit.exporting.quantize import SCHEMES, Scheme, last_layers, quantize
+from toolkit.exporting.quantize import SCHEMES, Scheme, quantize, the_end
 from toolkit.inference import check_golden, load
 
 Runs = Callable[[str], Path]
@@ -37,14 +37,16 @@ def layers(*nodes: tuple[str, str, str, str]) -> Any:
     [
         (layers(("Conv", "a", "x w", "y"), ("Relu", "r", "y", "z"), ("Conv", "b", "z w", "o")), ["b"]),
         (layers(("Conv", "a", "x w", "y"), ("Conv", "b", "y w", "o"), ("Conv", "c", "y w", "p")), ["b", "c"]),
-        (layers(("Conv", "a", "x w", "y"), ("Sigmoid", "s", "y", "z"), ("Mul", "m", "y z", "o")), ["a"]),
+        (layers(("Conv", "a", "x w", "y"), ("Sigmoid", "s", "y", "z"), ("Mul", "m", "y z", "o")), ["a", "s", "m"]),
         (layers(("Conv", "a", "x w", "y"), ("Conv", "b", "x w", "z"), ("Add", "p", "y z", "s"),
                 ("Gemm", "g", "s w", "o")), ["g"]),
+        # What mixes a last layer's output with an earlier one comes after it.
+        (layers(("Conv", "a", "x w", "y"), ("Conv", "b", "y w", "z"), ("Concat", "c", "y z", "o")), ["b", "c"]),
         (layers(("Relu", "r", "x", "y")), []),
     ],
 )  # fmt: skip
-def test_the_last_layers(graph: Any, last: list[str]) -> None:
-    assert last_layers(graph) == last
+def test_the_end_of_a_network(graph: Any, last: list[str]) -> None:
+    assert the_end(graph) == last
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.name)
