@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from serve.access import require_keys
 from serve.answers import ErrorAnswer
-from serve.envelope import Envelope
+from serve.envelope import Ended, Envelope
 from serve.errors import EXPECTED, RequestError, as_request_error, error_answer
 from serve.service import Service
 from serve.shelf import Shelf
@@ -56,7 +56,7 @@ def create_admin_app(service: Service, shelf: Shelf) -> FastAPI:
 
     if service.settings.keys:
         require_keys(app, service.settings.keys, "admin")
-    app.add_middleware(Envelope)
+    app.add_middleware(Envelope, ended=Ended([]))
     return app
 
 

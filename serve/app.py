@@ -16,7 +16,9 @@ from starlette.responses import Response
 from serve.access import require_keys
 from serve.background.runner import JobRunner, open_runner
 from serve.cors import allow_origins
-from serve.envelope import Envelope
+from serve.direct import Direct
+from serve.door import Door
+from serve.envelope import Ended, Envelope
 from serve.errors import EXPECTED, as_request_error, error_answer
 from serve.metrics import Metrics
 from serve.routes import ROUTES
@@ -47,6 +49,7 @@ def create_app(model: Model | Sequence[Model], settings: Settings | None = None)
     )
     app.state.service = service
     app.state.error_forms = {}
+    app.state.direct = {}
     app.state.metrics = metrics
     app.state.jobs = open_runner(service.model, settings) if settings.jobs else None
     for expected in EXPECTED:
@@ -54,12 +57,17 @@ def create_app(model: Model | Sequence[Model], settings: Settings | None = None)
     for add in ROUTES:
         add(app, service)
     # From the inside out: the last one added sees a request first.
+    app.add_middleware(Direct, routes=app.state.direct, refused=_answer_error)
     if settings.keys:
         require_keys(app, settings.keys)
     if settings.cors_origins:
         allow_origins(app, settings.cors_origins)
     traces = app.state.traces = Traces.to(settings.traces) if settings.traces else None
-    app.add_middleware(Envelope, answered=[each.answered for each in (metrics, traces) if each])
+    ended = Ended([each.answered for each in (metrics, traces) if each])
+    app.add_middleware(Envelope, ended=ended)
+    # The layers of keys and of other sites' pages must see each request: they have no short way.
+    short = not settings.keys and not settings.cors_origins
+    app.state.door = Door(service, app.state.direct, ended) if short else None
     return app
 
 

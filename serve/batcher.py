@@ -60,6 +60,9 @@ class Listener(Protocol):
     def ran(self, rows: int) -> None:
         """The network has run."""
 
+    def delivered(self, seconds: float) -> None:
+        """So long an answer waited for the event loop, on which this is called."""
+
     def turned_away(self, why: str) -> None:
         """A picture left on its way, ``expired`` or ``cancelled``."""
 
@@ -317,16 +320,16 @@ class Batcher:
         piece.rows = piece.item = None  # the item knows the piece: as a circle they would hold the picture for long
         piece.job.release()
         with suppress(RuntimeError):  # a loop that is closed has nobody who waits
-            piece.loop.call_soon_threadsafe(_deliver, piece, answer, error)
+            piece.loop.call_soon_threadsafe(self._deliver, piece, time.monotonic(), answer, error)
 
-
-def _deliver(piece: _Piece, answer: Any, error: Exception | None) -> None:
-    piece.left()
-    future = piece.future
-    del piece.future  # it will know the error, the error the frames that it passed, and those the piece
-    if future.done():  # cancelled
-        return
-    if error is None:
-        future.set_result(answer)
-    else:
-        future.set_exception(error)
+    def _deliver(self, piece: _Piece, done: float, answer: Any, error: Exception | None) -> None:
+        self._listener.delivered(time.monotonic() - done)
+        piece.left()
+        future = piece.future
+        del piece.future  # it will know the error, the error the frames that it passed, and those the piece
+        if future.done():  # cancelled
+            return
+        if error is None:
+            future.set_result(answer)
+        else:
+            future.set_exception(error)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from starlette.requests import Request
 
+from serve.arrival import arrived
 from serve.errors import RequestError, too_late
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
@@ -38,31 +38,57 @@ class Caller:
     def of(cls, request: Request, timeout_seconds: float) -> Caller:
         """The caller behind an HTTP request, whose body must be read to its end before `wait`.
 
-        ``timeout_seconds`` hold where the request names none. Raises `RequestError` 400 for a header that is no number.
+        ``timeout_seconds`` hold where the request names none; they count from when it came. Raises `RequestError` 400
+        for a header that is no number.
         """
-        return cls(time.monotonic() + _seconds(request.headers.get(TIMEOUT_HEADER), timeout_seconds), _leaving(request))
+        return cls(
+            arrived(request.scope) + seconds_of(request.headers.get(TIMEOUT_HEADER), timeout_seconds), _leaving(request)
+        )
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline; below 0 after it."""
+        return self.deadline - time.monotonic()
 
     async def wait(self, work: Coroutine[Any, Any, Answer]) -> Answer:
         """Await ``work``, and cancel it when the deadline passes (`RequestError` 504) or the client leaves (499)."""
-        task = asyncio.ensure_future(work)
-        watch = asyncio.ensure_future(self.gone()) if self.gone else None
-        awaited: set[asyncio.Future[Any]] = {task, watch} if watch else {task}
+        if self.gone is None:
+            return await self._in_time(work)
+        waiting = asyncio.current_task()
+        assert waiting is not None
+        left = False
+
+        def leave(watch: asyncio.Future[None]) -> None:
+            nonlocal left
+            left = True
+            waiting.cancel()
+
+        watch = asyncio.ensure_future(self.gone())
+        watch.add_done_callback(leave)
         try:
-            left = max(0.0, self.deadline - time.monotonic())
-            await asyncio.wait(awaited, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-            if watch is not None and watch.done():
-                raise RequestError(499, "the client went away before it was answered")  # nobody reads it but the log
-            raise too_late()
+            return await self._in_time(work)
+        except asyncio.CancelledError:
+            if left and waiting.uncancel() == 0:
+                # Nobody reads it but the log.
+                raise RequestError(499, "the client went away before it was answered") from None
+            raise
         finally:
-            for each in awaited:
-                each.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await asyncio.gather(*awaited, return_exceptions=True)
+            watch.remove_done_callback(leave)
+            watch.cancel()
+
+    async def _in_time(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        limit = asyncio.timeout(max(0.0, self.left))
+        try:
+            async with limit:
+                return await work
+        except TimeoutError:
+            if limit.expired():
+                raise too_late() from None
+            raise
 
 
-def _seconds(header: str | None, otherwise: float) -> float:
+def seconds_of(header: str | None, otherwise: float) -> float:
+    """What a `TIMEOUT_HEADER` says; `RequestError` 400 for one that is no number of milliseconds."""
     if header is None:
         return otherwise
     if not (header.isascii() and header.isdecimal() and 1 <= int(header[:12]) <= _LONGEST_MS):

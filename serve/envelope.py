@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import re
-import uuid
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serve.arrival import arrived
 from serve.errors import error_answer
 from serve.exchange import Exchange
 from serve.logs import fields
@@ -25,18 +26,31 @@ log = logging.getLogger("serve")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 # How much of the rest of a refused body is read and dropped, and for how long, before the connection is closed.
-_LINGER_SECONDS = 2.0
-_LINGER_BYTES = 64 * 2**20
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 64 * 2**20
 _SHOWN_PATH = 200
+_TIMING = b"server-timing"
 _TRACE_HEADERS = ("traceparent", "tracestate")
 
 
-class Envelope:
-    """ASGI middleware. The request is `serve.exchange.current` behind it; ``answered`` are told of it at its end."""
+class Ended:
+    """What is done when a request has ended: ``answered`` are told, and it has its line in the log."""
 
-    def __init__(self, app: ASGIApp, answered: Sequence[Callable[[Exchange], None]] = ()) -> None:
-        self.app = app
+    def __init__(self, answered: Sequence[Callable[[Exchange], None]]) -> None:
         self._answered = answered
+
+    def __call__(self, exchange: Exchange) -> None:
+        for tell in self._answered:
+            tell(exchange)
+        _log(exchange)
+
+
+class Envelope:
+    """ASGI middleware. The request is `serve.exchange.current` behind it; ``ended`` is told of it."""
+
+    def __init__(self, app: ASGIApp, ended: Ended) -> None:
+        self.app = app
+        self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -44,10 +58,11 @@ class Envelope:
             return
         headers = Headers(scope=scope)
         exchange = Exchange(
-            _request_id(headers),
+            request_id(headers.get("x-request-id", "")),
             scope["method"],
             _plain_path(scope["path"]),
             trace_headers={name: headers[name] for name in _TRACE_HEADERS if name in headers},
+            arrived=arrived(scope),
         )
         wire = _Wire(exchange, headers, receive, send)
         try:
@@ -67,9 +82,7 @@ class Envelope:
         finally:
             tags = _tags(scope)
             exchange.dialect, exchange.is_health = tags[0], "health" in tags
-            for tell in self._answered:
-                tell(exchange)
-            _log(exchange)
+            self._ended(exchange)
 
 
 class _Wire:
@@ -88,12 +101,12 @@ class _Wire:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._exchange.status = message["status"]
-            message = {**message, "headers": list(message["headers"])}  # the answer's own list may be shared
-            headers = MutableHeaders(scope=message)
-            self._exchange.timing = headers.get("server-timing", "")
-            headers["X-Request-Id"] = self._exchange.request_id
+            given = [each for each in message["headers"] if each[0] != b"connection" or not self._body_comes]
+            self._exchange.timing = next((value for name, value in given if name == _TIMING), b"").decode("latin-1")
+            given.append((b"x-request-id", self._exchange.request_id.encode("latin-1")))
             if self._body_comes:
-                headers["Connection"] = "close"
+                given.append((b"connection", b"close"))
+            message = {**message, "headers": given}  # the answer's own list may be shared
         elif self._body_comes and not message.get("more_body", False):
             await self._send({**message, "more_body": True})
             await self._drop_body()
@@ -103,15 +116,14 @@ class _Wire:
     async def _drop_body(self) -> None:
         dropped = 0
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LINGER_SECONDS):
-                while self._body_comes and dropped < _LINGER_BYTES:
+            async with asyncio.timeout(LINGER_SECONDS):
+                while self._body_comes and dropped < LINGER_BYTES:
                     dropped += len((await self.receive()).get("body", b""))
 
 
-def _request_id(headers: Headers) -> str:
+def request_id(given: str) -> str:
     """The client's own id where it is a plain word (it ends in our log and in a header), else a new one."""
-    given = headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
 
 
 def _plain_path(path: str) -> str:

@@ -23,7 +23,8 @@ class Exchange:
         status: what was answered, once it was.
         timing: the answer's Server-Timing.
         trace_headers: what the caller said of its trace (W3C Trace Context).
-        started_at: nanoseconds since 1970.
+        arrived: when it came, by ``time.monotonic``.
+        started_at: the same in nanoseconds since 1970.
         is_health: whether a probe asks.
     """
 
@@ -37,16 +38,17 @@ class Exchange:
     timing: str = ""
     trace_headers: Mapping[str, str] = field(default_factory=dict)
     is_health: bool = False
-    started_at: int = field(default_factory=time.time_ns)
-    _started: float = field(default_factory=time.perf_counter)
+    arrived: float = field(default_factory=time.monotonic)
+    started_at: int = field(init=False)
 
     def __post_init__(self) -> None:
+        self.started_at = time.time_ns() - int(self.seconds * 1e9)
         _CURRENT.set(self)
 
     @property
     def seconds(self) -> float:
         """How long it has taken so far."""
-        return time.perf_counter() - self._started
+        return time.monotonic() - self.arrived
 
 
 def current() -> Exchange | None:

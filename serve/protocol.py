@@ -5,9 +5,14 @@ read its answer. Without them either costs a socket for as long as a stranger li
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from serve.arrival import note
+
+if TYPE_CHECKING:
+    from serve.door import Door
 
 
 class Protocol(HttpToolsProtocol):
@@ -23,6 +28,7 @@ class Protocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._head: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
+        self._door: Door | None = getattr(getattr(self.config.app, "state", None), "door", None)
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -35,11 +41,14 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        note(self.scope, self.transport)
         self._await_head()
 
     def on_headers_complete(self) -> None:
         self._stop_waiting()
         super().on_headers_complete()
+        if self._door is not None:
+            self._door.let_in(self.scope)
 
     def pause_writing(self) -> None:
         super().pause_writing()

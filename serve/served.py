@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import count
 from typing import Any, TypeVar, cast
@@ -58,7 +57,9 @@ class Served:
         run_time = measured(self.model, self._settings)
         bounds = Bounds(self._settings.runs, self._settings.max_batch, self._settings.batch_wait_ms / 1e3)
         queue: BatchQueue[Any] = BatchQueue(bounds, run_time, pays(run_time, self._settings))
-        self.batcher = Batcher(self._run, self._probe, self._workers, queue, _Told(self.model, self._observer))
+        self.batcher = Batcher(
+            self._run, self._probe, self._workers, queue, _Told(self.model, self._observer, self._room)
+        )
         # Without batching every thread takes a picture through all stages; with it others make ready meanwhile.
         self._workers.grow(self._settings.runs * (2 if queue.batching else 1))
         self._workers.add(self.batcher)
@@ -163,23 +164,23 @@ class Served:
         except UserError as error:
             raise RequestError(422, str(error)) from error
 
-    def require_room(self, pictures: int = 1, left: float = math.inf) -> None:
+    def require_room(self, pictures: int = 1, left: float = math.inf, besides: int = 0) -> None:
         """Raise `RequestError`: 503 while the engine is down, 429 while no more pictures fit or they would be late.
 
-        ``left`` are the seconds until the deadline.
+        ``left`` are the seconds until the deadline, ``besides`` places that others are about to take.
         """
         if self.batcher is None or self.down:
             raise engine_down()
         abreast = min(_ABREAST, pictures, self._settings.runs)
         try:
-            self._room.require(self.batcher.seconds * pictures / max(1, abreast), left)
+            self._room.require(self.batcher.seconds * pictures / max(1, abreast), left, besides)
         except RequestError:
             self._observer.turned_away(self.model, "rejected")
             raise
 
     async def _answers(self, jobs: Sequence[Job], caller: Caller) -> list[Any]:
         """What each job returned or raised."""
-        self.require_room(len(jobs), caller.deadline - time.monotonic())
+        self.require_room(len(jobs), caller.left)
         return await caller.wait(self._in_lanes(jobs, caller.deadline))
 
     async def _in_lanes(self, jobs: Sequence[Job], deadline: float) -> list[Any]:
@@ -254,8 +255,9 @@ def _value(answer: Answer | Exception) -> Answer:
 class _Told:
     """Passes on what the batcher tells, with the model's name to it."""
 
-    def __init__(self, model: Model, observer: Observer) -> None:
+    def __init__(self, model: Model, observer: Observer, room: Room) -> None:
         self._model, self._observer = model, observer
+        self.delivered = room.lag.saw
 
     def queued(self, seconds: float) -> None:
         self._observer.stage(self._model, "queue", seconds)

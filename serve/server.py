@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -20,9 +21,9 @@ from fastapi import FastAPI
 from serve.admin import create_admin_app
 from serve.allocation import hold_on
 from serve.app import create_app
+from serve.door import behind_door
 from serve.listening import allow_connections, listen, url_of
 from serve.logs import check_format, log_to_stderr
-from serve.protocol import Protocol
 from serve.service import Service
 from serve.settings import Settings
 from serve.shelf import Shelf
@@ -227,7 +228,7 @@ class _Server(uvicorn.Server):
 def _uvicorn_config(app: FastAPI, max_message_bytes: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=Protocol,
+        http=cast("type[asyncio.Protocol]", behind_door(app)),
         loop="auto",  # uvloop where it exists
         ws="auto",
         ws_max_size=max_message_bytes,

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import httpx
 import numpy as np
@@ -14,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 from numpy.typing import NDArray
 
+from serve.door import behind_door
 from serve.protocol import Protocol
 from toolkit.bundle import Bundle
 from toolkit.inference import Model
@@ -57,7 +59,14 @@ class BrokenModel(Model):
 @contextlib.contextmanager
 def live(app: FastAPI, *, wait_until_ready: bool = True, protocol: type[Protocol] = Protocol) -> Iterator[httpx.Client]:
     """Run ``app`` under uvicorn in a thread, and give a client that knows its address."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, http=protocol, log_level="warning", lifespan="on")
+    config = uvicorn.Config(
+        app,
+        host="127.0.0.1",
+        port=0,
+        http=cast("type[Protocol]", behind_door(app, protocol)),
+        log_level="warning",
+        lifespan="on",
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from serve.answers import PREDICT_BODY, TASKS
 from serve.body import check_media_type, unpack
 from serve.caller import TIMEOUT_PARAMETER
+from serve.direct import post
 from serve.negotiation import DRAWN, JSON, MASK, choose_answer
 from serve.options import PredictOptions, query_of
 from serve.rendering import render
@@ -23,17 +24,21 @@ def add(app: FastAPI, service: Service) -> None:
     task = TASKS[service.model.spec.task]
 
     async def predict(request: Request) -> Response:
-        return await predict_on(service, request)
+        try:
+            return await predict_on(service, request)
+        finally:
+            service.room.coming.leave(request.scope)
 
-    app.post(
+    post(
+        app,
         "/predict",
-        response_model=None,
+        predict,
         responses=task.responses(),
         openapi_extra={**PREDICT_BODY, "parameters": [*query_of(service.model.spec).parameters(), TIMEOUT_PARAMETER]},
         summary=task.summary,
         description=task.description,
         tags=["prediction"],
-    )(predict)
+    )
 
 
 async def predict_on(
@@ -43,12 +48,14 @@ async def predict_on(
     # Everything that can be refused without the body is refused before it is read.
     with service.admitted(name, version) as served:
         caller = service.caller(request)
+        served.require_room(1, caller.left)
         options = query_of(served.model.spec).read(request.query_params.multi_items())
         media_type = _media_type(request, options)
         explain = options.explain and media_type != JSON  # a heat map is there to be drawn
         served.check_options(options.explain, options.overrides)
         check_media_type(request)
         async with service.bodies.of(request) as body:
+            service.room.coming.leave(request.scope)
             upload = partial(unpack, body, request.headers.get("content-type", ""))
             finish = partial(_finish, media_type=media_type, options=options)
             content, timing = await served.result(upload, caller, finish, explain=explain, options=options.overrides)

@@ -90,6 +90,9 @@ class Listener:
     def ran(self, rows: int) -> None:
         self.sizes.append(rows)
 
+    def delivered(self, seconds: float) -> None:
+        assert seconds >= 0
+
     def turned_away(self, why: str) -> None:
         self.away.append(why)
 

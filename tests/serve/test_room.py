@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import nullcontext
+
 import pytest
 
 from serve.errors import RequestError
-from serve.room import Room
+from serve.room import Coming, Lag, Room
 
 
 def filled(places: int, seconds: float) -> Room:
@@ -35,6 +38,58 @@ def test_who_is_let_in(places: int, seconds: float, own: float, left: float, sen
     with pytest.raises(RequestError) as refused:
         room.require(own, left)
     assert (refused.value.status, refused.value.sentence) == (429, sentence)
+
+
+def test_places_that_others_are_about_to_take_are_left_free() -> None:
+    room = filled(3, 0.0)
+    room.require(besides=1)
+    with pytest.raises(RequestError, match="the service is busy"):
+        room.require(besides=2)
+
+
+# Each row: places taken with a second each, the event loop's delay, so much time left for work of half a second.
+DELAYED = [(0, 0.4, 0.3, True), (0, 0.4, 0.6, False), (2, 0.4, 1.7, True), (2, 0.4, 2.1, False), (0, 0.0, -0.1, True)]
+
+
+@pytest.mark.parametrize(("places", "delay", "left", "refused"), DELAYED)
+def test_what_the_event_loop_will_delay_is_counted(places: int, delay: float, left: float, refused: bool) -> None:
+    room = filled(places, 1.0)
+    room.lag.saw(delay)
+    room.lag.saw(delay / 2)  # the worst counts
+    with pytest.raises(RequestError, match="longer than the request allows") if refused else nullcontext():
+        room.require(0.5, left)
+
+
+def test_a_delay_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    lag = Lag()
+    assert lag.seconds() == 0
+    lag.saw(0.8)
+    now += 1.0
+    assert lag.seconds() == pytest.approx(0.2)
+    lag.saw(0.1)
+    assert lag.seconds() == pytest.approx(0.2)
+
+
+def test_who_comes_is_counted_until_there_or_until_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    coming, scopes = Coming(), [{"state": {}} for _ in range(4)]
+    for scope in scopes[:2]:
+        coming.enter(scope)
+    now += 0.06
+    for scope in scopes[2:]:
+        coming.enter(scope)
+    assert len(coming) == 4
+    coming.leave(scopes[3])
+    coming.leave(scopes[3])  # it may be told twice
+    coming.leave({})  # and of those that never were
+    assert len(coming) == 3
+    now += 0.06
+    assert len(coming) == 1
+    coming.leave(scopes[0])
+    assert len(coming) == 1
 
 
 @pytest.mark.parametrize(("seconds", "retry"), [(0.0, "1"), (1.0, "3"), (2.2, "6")])
