@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
+import threading
+import time
+from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from toolkit.errors import UserError, suggest
 
@@ -23,6 +28,44 @@ _LOGGERS = ("serve", "uvicorn")
 def fields(**values: object) -> Mapping[str, Any]:
     """The ``extra`` of a log call: what the JSON line has besides its message."""
     return {_FIELDS: values}
+
+
+class Gathered(logging.Handler):
+    """Writes to ``stream`` from a thread what came within a twentieth of a second; a warning and worse immediately.
+
+    A write of its own for each request lets the threads that predict take the interpreter from the event loop each
+    time. Nothing is lost but by SIGKILL, or where nobody reads ``stream`` for long.
+    """
+
+    _SECONDS = 0.05
+    _MOST_LINES = 10_000
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._lines: deque[str] = deque(maxlen=self._MOST_LINES)  # its append and pop are safe among threads
+        self._some = threading.Event()
+        self._writing = threading.Lock()
+        threading.Thread(target=self._write, name="log", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(self.format(record) + "\n")
+        if record.levelno >= logging.WARNING:
+            self.flush()
+        elif not self._some.is_set():
+            self._some.set()
+
+    def flush(self) -> None:
+        """Write what is left; Python calls this at its end, too."""
+        with self._writing, suppress(OSError, ValueError):  # a stream that is gone has nobody who could be told
+            self._stream.write("".join(self._lines.popleft() for _ in range(len(self._lines))))
+            self._stream.flush()
+
+    def _write(self) -> None:
+        while self._some.wait():
+            time.sleep(self._SECONDS)
+            self._some.clear()
+            self.flush()
 
 
 class JsonLines(logging.Formatter):
@@ -46,7 +89,7 @@ def check_format(form: str) -> LogFormat:
 
 def log_to_stderr(form: LogFormat) -> None:
     """Show the log of the service and of its web server: as JSON in any case, as text where nobody set up another."""
-    handler = logging.StreamHandler()
+    handler = Gathered(sys.stderr)
     handler.setFormatter(JsonLines() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     for name in _LOGGERS:
         logger = logging.getLogger(name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING
 
 import onnxruntime
@@ -66,6 +67,10 @@ class Metrics(Observer):
             ("model", "why"),
             registry=registry,
         )
+        # To find a label's own counter costs more than to count.
+        self._count_of = cache(self._requests.labels)
+        self._request_seconds_of = cache(self._request_seconds.labels)
+        self._stage_seconds_of = cache(self._stage_seconds.labels)
         build = Gauge(
             "toolkit_build_info",
             "Always 1; what is installed.",
@@ -75,7 +80,7 @@ class Metrics(Observer):
         build.labels(toolkit.__version__, platform.python_version(), onnxruntime.__version__).set(1)
 
     def stage(self, model: Model, name: str, seconds: float) -> None:
-        self._stage_seconds.labels(model.name, name).observe(seconds)
+        self._stage_seconds_of(model.name, name).observe(seconds)
 
     def batch(self, model: Model, size: int) -> None:
         self._batch_sizes.labels(model.name).observe(size)
@@ -85,8 +90,8 @@ class Metrics(Observer):
 
     def answered(self, exchange: Exchange) -> None:
         """Count a request at its end; 499 where the client left before its answer began."""
-        self._requests.labels(exchange.model, exchange.dialect, str(exchange.status or 499)).inc()
-        self._request_seconds.labels(exchange.model, exchange.dialect).observe(exchange.seconds)
+        self._count_of(exchange.model, exchange.dialect, str(exchange.status or 499)).inc()
+        self._request_seconds_of(exchange.model, exchange.dialect).observe(exchange.seconds)
 
     def watch(self, service: Service) -> None:
         """Read the state of ``service`` each time that the metrics are asked for."""

@@ -83,16 +83,22 @@ class PredictQuery:
             name: (each.kind, Field(each.default, description=each.meaning)) for name, each in self._parameters.items()
         }
         self._model: type[BaseModel] = create_model("PredictQuery", __config__=ConfigDict(extra="forbid"), **fields)
+        self._plain = self._options({})
 
     def read(self, items: Sequence[tuple[str, str]]) -> PredictOptions:
         """The options that stand in a query, given as names and values; `RequestError` 422 for one that is wrong."""
+        if not items:
+            return self._plain
         if sentence := _repeated(name for name, _ in items):
             raise RequestError(422, sentence)
         try:
-            values = dict(self._model.model_validate(dict(items)))
+            return self._options(dict(items))
         except ValidationError as error:
             first = error.errors()[0]
             raise RequestError(422, self._sentence(str(first["loc"][0]), first["input"])) from error
+
+    def _options(self, given: Mapping[str, str]) -> PredictOptions:
+        values = dict(self._model.model_validate(given))
         return PredictOptions({name: values.pop(name) for name in self._overrides}, **values)
 
     def parameters(self) -> list[dict[str, Any]]:
