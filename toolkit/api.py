@@ -174,7 +174,7 @@ def measure_target(
     if split not in (None, *SPLITS, subjects.ALL):
         known = (*SPLITS, subjects.ALL)
         raise UserError(f"split {split!r}: expected one of {', '.join(known)}{suggest(str(split), known)}")
-    model = load(str(target), "cpu", precision=precision)
+    model, overrides = subjects.asked_of(load(str(target), "cpu", precision=precision), overrides)
     if class_map and (data is None or config is not None):
         raise UserError("--map: changes the classes of a folder; name it with --data FOLDER, without --config")
     if config is not None:

@@ -117,9 +117,12 @@ class ClassificationPostprocessing(Postprocessing):
 
 
 class SegmentationPostprocessing(Postprocessing):
-    """``regions``: classes that are measured together, by the region's name. A call overrides nothing."""
+    """``regions``: classes that are measured together, by the region's name. ``presence``: classes of which is told
+    whether a picture holds them, with the least score for that. A call overrides nothing.
+    """
 
     regions: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    presence: dict[str, Probability] = Field(default_factory=dict)
 
 
 class Calibration(_Block):
@@ -299,6 +302,8 @@ class SegmentationSpec(BundleSpec):
         for region, parts in self.postprocessing.regions.items():
             if unknown := sorted(set(parts) - set(self.labels)):
                 raise ValueError(f"postprocessing.regions.{region}: {', '.join(unknown)} is not among the labels")
+        if unknown := sorted(set(self.postprocessing.presence) - set(self.labels)):
+            raise ValueError(f"postprocessing.presence: {', '.join(unknown)} is not among the labels")
         return self
 
 

@@ -29,6 +29,8 @@ class SegmentationResult(Result):
 
     Attributes:
         mask: uint8 [H, W], positions in ``class_names``, at the picture's own size.
+        presence: of classes that the bundle says this of, a score from 0 to 1 for the picture holding them at all.
+        present: those whose score reaches the bundle's threshold.
 
     A first class that is named "background" is what remains: it is measured and listed like any other, but neither
     drawn nor named in ``summary``.
@@ -38,6 +40,8 @@ class SegmentationResult(Result):
     image_size: tuple[int, int]
     class_names: tuple[str, ...]
     mask: NDArray[np.uint8]
+    presence: Mapping[str, float] = field(default_factory=dict)
+    present: tuple[str, ...] = ()
     timing: Mapping[str, float] = field(default_factory=dict)
     picture: Callable[[], RGB] | None = field(default=None, repr=False)
     _arrays: ClassVar[tuple[str, ...]] = ("mask",)
@@ -98,11 +102,14 @@ class SegmentationResult(Result):
             masks: "rle" gives ``masks``, a list with ``class_id``, ``label``, ``area`` (pixels) and ``rle`` (COCO's
                 ``{"size": [height, width], "counts": str}``) of every class that is there, class 0 too, so that nobody
                 needs to know which one is the background. "png" gives ``mask_png``, the base64 of ``mask_png()``.
+
+        ``presence`` stands beside it where the bundle tells any: by class its ``score`` and whether it is ``present``.
         """
         if masks == "rle":
-            return self._as_dict({"masks": self._run_lengths()})
+            return self._as_dict({"masks": self._run_lengths(), **self._told_presence()})
         if masks == "png":
-            return self._as_dict({"mask_png": base64.b64encode(self.mask_png()).decode("ascii")})
+            mask_png = base64.b64encode(self.mask_png()).decode("ascii")
+            return self._as_dict({"mask_png": mask_png, **self._told_presence()})
         raise UserError(f"masks: expected 'rle' or 'png', got {masks!r}")
 
     def _run_lengths(self) -> list[dict[str, Any]]:
@@ -114,6 +121,10 @@ class SegmentationResult(Result):
             {"class_id": class_id, "label": self.class_names[class_id], "area": areas[class_id], "rle": rle}
             for class_id, rle in zip(present, rle_encode_labels(self.mask, present), strict=True)
         ]
+
+    def _told_presence(self) -> dict[str, Any]:
+        rows = {name: {"score": score, "present": name in self.present} for name, score in self.presence.items()}
+        return {"presence": rows} if rows else {}
 
     def _gist(self) -> str:
         """Such as ``lung 23.1 %, lesion 2.4 %``: the share of the picture."""

@@ -369,6 +369,12 @@ class SegmentationPostprocess(Block):
         description="Classes that are measured together, by the region's name: {lung: [lung, lesion]} counts lesions "
         "as lung too.",
     )
+    presence: dict[Name, Fraction] = Field(
+        default={},
+        description="Classes of which is told whether a picture holds them at all, each with the least score for that, "
+        "the network's mean probability over its surest pixels; choose it on other pictures than it is measured on: "
+        "{tumour: 0.5}.",
+    )
 
 
 class ClassificationLoss(Block):

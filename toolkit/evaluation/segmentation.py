@@ -14,6 +14,7 @@ from toolkit.drawing import draw_segmentation
 from toolkit.drawing_text import RGB
 from toolkit.evaluation.confusions import Confusions, Tally
 from toolkit.evaluation.plots import Plot, confusion_plot, dice_plot
+from toolkit.evaluation.presence import presence_columns, presence_section
 from toolkit.evaluation.resampling import mean_of_known
 from toolkit.evaluation.sections import Ranged, Row, Section, at, of_parts, overall
 from toolkit.evaluation.segmentation_metrics import SegmentationCounts, measure_segmentation
@@ -34,11 +35,13 @@ class SegmentationEvaluation(Evaluation):
     ) -> SegmentationCounts:
         counts = SegmentationCounts(len(table.class_names), _outlined(table.class_names, _shipped(model).regions))
         for sample, result in zip(table.samples, predictions(model, table, progress), strict=True):
-            counts.add(read_mask(sample), result.mask, sample.group, sample.source)
+            counts.add(read_mask(sample), result.mask, sample.group, sample.source, result.presence)
         return counts
 
     def measure(self, model: Model, table: Table[MaskSample], predictions: SegmentationCounts) -> dict[str, Any]:
-        return measure_segmentation(predictions, table.class_names, _shipped(model).regions)
+        shipped, samples = _shipped(model), table.samples
+        counts = predictions.told([sample.group for sample in samples], [sample.source for sample in samples])
+        return measure_segmentation(counts, table.class_names, shipped.regions, shipped.presence)
 
     def sections(self, metrics: dict[str, Any]) -> list[Section]:
         intervals, over = metrics["intervals"], f"over {', '.join(metrics['mean_over'])}"
@@ -49,16 +52,18 @@ class SegmentationEvaluation(Evaluation):
                 ("pixel accuracy", at(metrics, intervals, "pixel_accuracy"), "of all pixels, the background's too"),
             ),
             Section("class", ("Dice", "IoU", "Dice per picture", "recall", "precision", "in pictures"), _rows(metrics)),
+            *presence_section(metrics),
             *_of_outlines(metrics),
             *of_parts(metrics, self.columns(metrics)),
         ]
 
     def columns(self, metrics: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-        """The means, and the Dice of classes and regions where they are few."""
+        """The means, the Dice of classes and regions where they are few, and what was asked of their presence."""
         columns: dict[str, tuple[str, ...]] = {"mean Dice": ("mean_dice",)}
         each = {name: ("dice", name) for name in metrics["mean_over"]}
         each |= {f"{name} (region)": ("regions", name) for name in metrics["regions"]}
-        return {**columns, **(each if len(each) <= MOST_COLUMNS else {"mean IoU": ("mean_iou",)})}
+        columns |= each if len(each) <= MOST_COLUMNS else {"mean IoU": ("mean_iou",)}
+        return {**columns, **presence_columns(metrics)}
 
     def headline(self, metrics: dict[str, Any]) -> dict[str, Ranged]:
         """Dice of each class but the background, and of each region."""

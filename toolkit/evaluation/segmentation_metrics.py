@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 import ops
 from toolkit.evaluation.confusions import Confusions, Regions, Tally
 from toolkit.evaluation.outlines import Outlines
+from toolkit.evaluation.presence import Presence
 from toolkit.evaluation.resampling import Numbers, by_name, mean_of_known, measured, ratio
 from toolkit.segmentation_result import background_of
 
@@ -28,17 +30,32 @@ class SegmentationCounts:
         self.num_classes = num_classes
         self.outlines = Outlines(outlined or {})
         self.matrices: list[NDArray[np.int64]] = []
+        self.presence: list[Mapping[str, float]] = []
         self.groups: list[str] = []
         self.sources: list[str] = []
 
-    def add(self, truth: NDArray[np.uint8], predicted: NDArray[np.uint8], group: str = "", source: str = "") -> None:
+    def add(
+        self,
+        truth: NDArray[np.uint8],
+        predicted: NDArray[np.uint8],
+        group: str = "",
+        source: str = "",
+        presence: Mapping[str, float] | None = None,
+    ) -> None:
         """Count one picture: class ids [H, W], true (255: not labelled) and predicted.
 
-        ``group`` names what belongs together, such as a patient; ``source`` where the picture comes from. Shapes that
-        differ and ids out of range are a ValueError.
+        ``group`` names what belongs together, such as a patient; ``source`` where the picture comes from;
+        ``presence`` are the scores for its holding classes. Shapes that differ and ids out of range are a ValueError.
         """
         self.add_counted(ops.confusion_matrix(truth, predicted, self.num_classes, ignore=IGNORED), group, source)
+        self.presence.append(presence or {})
         self.outlines.add(truth, predicted, IGNORED)
+
+    def told(self, groups: Sequence[str], sources: Sequence[str]) -> SegmentationCounts:
+        """The same pictures with other groups and sources."""
+        other = copy.copy(self)
+        other.groups, other.sources = list(groups), list(sources)
+        return other
 
     def add_counted(self, matrix: NDArray[np.int64], group: str = "", source: str = "") -> None:
         """Take one picture that was counted before: its confusion matrix, int64 [C, C], the truth in the rows."""
@@ -55,6 +72,7 @@ class _Counted:
     classes: Regions
     regions: Regions
     meant: list[int]  # the classes that the means are over
+    presence: Presence | None
 
     @property
     def pictures(self) -> int:
@@ -62,11 +80,15 @@ class _Counted:
 
     def part(self, rows: NDArray[np.int64]) -> _Counted:
         """The pictures ``rows``, in that order."""
-        return replace(self, cells=self.cells.part(rows))
+        presence = None if self.presence is None else self.presence.part(rows)
+        return replace(self, cells=self.cells.part(rows), presence=presence)
 
 
 def measure_segmentation(
-    counts: SegmentationCounts, class_names: Sequence[str], nested: Mapping[str, tuple[str, ...]] | None = None
+    counts: SegmentationCounts,
+    class_names: Sequence[str],
+    nested: Mapping[str, tuple[str, ...]] | None = None,
+    presence: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Measure the counted pictures.
 
@@ -74,6 +96,8 @@ def measure_segmentation(
         counts: at least one picture, in as many classes as there are names.
         class_names: C names. A first class named "background" has its own numbers but stays out of the means.
         nested: regions that are unions of classes, such as ``{"lung": ("lung", "lesion")}``, measured in addition.
+        presence: classes of which is measured whether a picture holds them, with the score from which they count as
+            there; of these every picture must have been told the scores.
 
     Returns:
         Plain numbers for JSON; None stands where there is nothing to measure. ``mean_iou`` and ``mean_dice`` over the
@@ -81,21 +105,27 @@ def measure_segmentation(
         together, ``dice_per_picture`` (the mean over pictures where the class is true or predicted), ``pixels`` and
         ``pictures`` that truly have it; ``regions``, the same of ``nested``; ``intervals`` of 95 % over groups, else
         over pictures; ``per_group`` and ``per_source``, where told; ``outlines``, where they were to be measured, with
-        the median ``hd95`` in pixels; ``confusion_matrix`` (rows true, pixels).
+        the median ``hd95`` in pixels; ``confusion_matrix`` (rows true, pixels); ``presence``, where it was asked for:
+        of each class ``auc``, ``sensitivity``, ``specificity`` and their mean ``balanced_accuracy``, and
+        ``dice_where_true``, the mean over the ``pictures`` that truly have it.
 
     Raises:
-        ValueError: no pictures, another number of names, or a region of classes that do not exist.
+        ValueError: no pictures, another number of names, or a region or a presence of classes that do not exist.
     """
     if not counts.matrices:
         raise ValueError("counts: expected at least one picture, got none")
     if not len(set(class_names)) == len(class_names) == counts.num_classes:
         raise ValueError(f"class_names: expected {counts.num_classes} different names, got {', '.join(class_names)}")
     regions = {name: _ids(name, parts, class_names) for name, parts in (nested or {}).items()}
+    if unknown := sorted(set(presence or ()) - set(class_names)):
+        raise ValueError(f"presence: expected some of {', '.join(class_names)}, got {', '.join(unknown)}")
+    cells = Confusions.of(counts.matrices)
     counted = _Counted(
-        Confusions.of(counts.matrices),
+        cells,
         {name: (class_id,) for class_id, name in enumerate(class_names)},
         regions,
         [class_id for class_id in range(len(class_names)) if class_id != background_of(class_names)],
+        Presence.of(cells, presence, counts.presence, class_names) if presence else None,
     )
     values, intervals = measured(counted, _numbers, groups=counts.groups, sources=counts.sources, of_a_part=_of_a_part)
     return {
@@ -109,6 +139,7 @@ def measure_segmentation(
         "outlines": counts.outlines.measured(),
         "confusion_matrix": counted.cells.matrix().tolist(),
         "confusion_labels": list(class_names),
+        **({"presence": counted.presence.settled(values["presence"])} if counted.presence else {}),
     }
 
 
@@ -135,7 +166,12 @@ def _numbers(counted: _Counted, weights: NDArray[np.int64]) -> Numbers:
         **_overall(counted, weights),
         "per_class": _each_region(counted.cells, counted.classes, weights),
         "regions": _each_region(counted.cells, counted.regions, weights),
+        **_presence(counted, weights),
     }
+
+
+def _presence(counted: _Counted, weights: NDArray[np.int64]) -> Numbers:
+    return {"presence": counted.presence.numbers(weights)} if counted.presence else {}
 
 
 def _each_region(cells: Confusions, regions: Regions, weights: NDArray[np.int64]) -> Numbers:
@@ -155,7 +191,7 @@ def _of_a_part(counted: _Counted, weights: NDArray[np.int64]) -> Numbers:
         key: dict(zip(regions, counted.cells.weighed(regions, weights).dice.T, strict=True))
         for key, regions in (("dice", counted.classes), ("regions", counted.regions))
     }
-    return {**_overall(counted, weights), **dice}
+    return {**_overall(counted, weights), **dice, **_presence(counted, weights)}
 
 
 def _overall(counted: _Counted, weights: NDArray[np.int64]) -> Numbers:

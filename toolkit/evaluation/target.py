@@ -7,18 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.bundle_spec import BundleSpec
+from pydantic import ValidationError
+
+from toolkit.bundle_spec import BundleSpec, make_spec
 from toolkit.config.load import load_config, parse_config
 from toolkit.config.yaml_text import dump
 from toolkit.data.fault_log import shown
-from toolkit.data.folder_config import folder_config
+from toolkit.data.folder_config import MODELS, folder_config
 from toolkit.data.open_set import open_set
 from toolkit.data.recognise import LAYOUT, recognise
 from toolkit.data.relabel import relabelled
 from toolkit.data.table import Progress, Table, load_table
 from toolkit.errors import UserError
+from toolkit.inference.model import Model
 
 ALL = "all"
+# Blocks of a config that say what a bundle answers and what is measured of it, and what they are called in the bundle.
+ASKED = {"postprocess": "postprocessing", "measures": "measures"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,27 @@ def folder_subject(
     splits = {sample.split for sample in table.samples}
     split = split or next((name for name in ("val", "test") if name in splits), ALL)
     return _subject(table, split, _read_as(config.data))
+
+
+def asked_of(model: Model, overrides: Sequence[str]) -> tuple[Model, list[str]]:
+    """The model with its answers and measures changed by those ``overrides`` that speak of them; and the other ones."""
+    changes = [text for text in overrides if text.partition("=")[0].partition(".")[0] in ASKED]
+    others = [text for text in overrides if text not in changes]
+    if not changes:
+        return model, others
+    spec = model.spec
+    blocks = {key: getattr(spec, field).model_dump(mode="json") for key, field in ASKED.items() if hasattr(spec, field)}
+    document = {"name": spec.name, "task": spec.task, "data": {"format": "shapes"}, **blocks}
+    config = parse_config(
+        dump({**document, "model": {"name": MODELS[spec.task]}}), name=f"{spec.name} (bundle)", overrides=changes
+    ).config
+    asked = {field: getattr(config, key).model_dump() for key, field in ASKED.items() if hasattr(spec, field)}
+    try:
+        return model.described(make_spec(**{**dict(spec), **asked})), others
+    except ValidationError as error:
+        reason = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        told = f"; the model's classes are {', '.join(model.labels)}"
+        raise UserError(f"{' '.join(changes)}: {reason}{told}") from None
 
 
 def _subject(table: Table[Any], split: str, told: str) -> Subject:

@@ -5,12 +5,13 @@ Each stage is a method, so that the parity check and the service can stand betwe
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Literal, Unpack, cast
 
@@ -62,6 +63,12 @@ class Model:
             bundle, outputs, device=device, precision=precision, threads=threads, allow_spinning=allow_spinning
         )
         self._buffers = threading.local()
+
+    def described(self, spec: BundleSpec) -> Model:
+        """The same network, described otherwise: as ``spec``, which must be of this task."""
+        other = copy.copy(self)
+        other.bundle = replace(self.bundle, spec=spec)
+        return other
 
     @property
     def spec(self) -> BundleSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,11 @@ from ops import Placement, argmax_resize, rle_decode
 from toolkit.bundle_spec import SegmentationPostprocessing, SegmentationSpec
 from toolkit.inference.task import Array, Comparison, Task, Tolerance
 from toolkit.results import SegmentationResult
+
+# Of a picture's cells those that its score for holding a class is the mean over. On the training slices of ct_pneumonia
+# this ranks those with lesions with an area under the ROC curve of 0.991, the mean over all cells with 0.983, and the
+# area in the answer with 0.980, which is 0 wherever a small lesion is only suspected.
+SUREST = 0.003
 
 
 class SegmentationTask(Task[SegmentationSpec]):
@@ -31,7 +37,12 @@ class SegmentationTask(Task[SegmentationSpec]):
         options: SegmentationPostprocessing,
     ) -> dict[str, Any]:
         mask = argmax_resize(raw[0], image_size, input_size=spec.preprocessing.input_size, placement=placement)
-        return {"mask": mask}
+        if not options.presence:
+            return {"mask": mask}
+        seen = _seen_cells(raw[0], placement, image_size, spec.preprocessing.input_size)
+        scores = {name: presence_score(seen, spec.labels.index(name)) for name in options.presence}
+        present = tuple(name for name, score in scores.items() if score >= options.presence[name])
+        return {"mask": mask, "presence": scores, "present": present}
 
     def gap(
         self, raw: Array, placement: Placement, image_size: tuple[int, int], spec: SegmentationSpec
@@ -65,6 +76,32 @@ class SegmentationTask(Task[SegmentationSpec]):
         near = comparison.largest <= tolerance.pixels or gap(different) <= tolerance.margin
         (comparison.ties if near else comparison.refusals).append(sentence)
         return comparison
+
+
+def presence_score(logits: Array, class_id: int) -> float:
+    """How sure the network is that a picture holds the class: the mean probability of its `SUREST` cells.
+
+    Args:
+        logits: float32 [C, h, w], of the cells that lie in the picture.
+        class_id: position of the class.
+    """
+    others = np.delete(logits, class_id, axis=0).astype(np.float64) - logits[class_id]
+    largest = np.maximum(others.max(0), 0.0) if len(others) else np.zeros(logits.shape[1:])
+    own = np.exp(-largest)
+    odds = (own / (own + np.exp(others - largest).sum(0))).ravel()
+    count = max(1, math.ceil(SUREST * odds.size))
+    return float(np.partition(odds, -count)[-count:].mean())
+
+
+def _seen_cells(raw: Array, placement: Placement, image_size: tuple[int, int], input_size: tuple[int, int]) -> Array:
+    """The logits [C, h, w] of the cells whose centre lies in the picture, not beside it."""
+    kept = []
+    for axis, (start, scale) in enumerate(((placement.top, placement.scale_y), (placement.left, placement.scale_x))):
+        cells = raw.shape[1 + axis]
+        centre = (np.arange(cells) + 0.5) * input_size[axis] / cells
+        inside = np.flatnonzero((centre >= start) & (centre < start + image_size[axis] * scale))
+        kept.append(slice(inside[0], inside[-1] + 1) if len(inside) else slice(None))  # a picture thinner than a cell
+    return raw[:, kept[0], kept[1]]
 
 
 def as_mask(answer: Mapping[str, Any]) -> NDArray[np.uint8]:

@@ -100,13 +100,19 @@ def draw_target(image: RGB, target: Mask, class_names: tuple[str, ...]) -> RGB:
 
 
 def check(config: Any, table: Table[MaskSample]) -> None:
-    """Class weights and regions must speak of the table's classes."""
+    """Class weights, regions and presence must speak of the table's classes."""
     names = table.class_names
     weights = config.loss.class_weights
     if weights is not None and len(weights) != len(names):
         raise UserError(
             f"loss.class_weights: expected {len(names)} numbers, for {', '.join(names)}; got {len(weights)}"
         )
+    for name in config.postprocess.presence:
+        if name not in names:
+            raise UserError(
+                f"postprocess.presence.{name}: no class is called {name!r}{suggest(name, names)};"
+                f" the classes are {', '.join(names)}"
+            )
     for region, parts in config.postprocess.regions.items():
         if not parts or len(set(parts)) < len(parts):
             told = ", ".join(parts) or "none"

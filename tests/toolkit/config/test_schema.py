@@ -74,6 +74,7 @@ VALUES: list[tuple[str, str, object]] = [
     (SEGMENTATION, "loss.dice_weight", 1.0),
     (SEGMENTATION, "loss.class_weights", (0.5, 1.0, 2.0)),
     (SEGMENTATION, "postprocess.regions", {"lung": ("lung", "lesion")}),
+    (SEGMENTATION, "postprocess.presence", {}),
 ]
 
 

@@ -14,7 +14,7 @@ from ops import Placement
 from ops.letterbox import place
 from ops.rle_encode import rle_encode_labels
 from toolkit.inference import Model, load
-from toolkit.inference.segmentation import SegmentationTask, as_mask
+from toolkit.inference.segmentation import SUREST, SegmentationTask, as_mask, presence_score
 from toolkit.inference.task import Tolerance, no_gap
 from toolkit.preprocess import Preprocessing
 
@@ -167,3 +167,36 @@ def test_one_plane_is_compared_with_zero() -> None:
     pixels = np.array([3]), np.array([4])
     assert TASK.gap(raw, Placement(1, 1, 0, 0), (64, 64), SPEC)(pixels) == 0.25
     assert no_gap(pixels) == float("inf")
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 4), (2, 30, 40), (3, 3, 3), (4, 50, 21)])
+@pytest.mark.parametrize("scale", [1.0, 300.0])
+def test_the_score_of_a_class_is_the_mean_of_its_surest_cells(shape: tuple[int, int, int], scale: float) -> None:
+    logits = np.random.default_rng(0).normal(0, scale, shape).astype(np.float32)
+    powers = np.exp(logits.astype(np.longdouble) - logits.max(0))
+    probabilities = (powers / powers.sum(0)).reshape(shape[0], -1)
+    count = int(np.ceil(SUREST * probabilities.shape[1]))
+    for class_id in range(shape[0]):
+        expected = np.sort(probabilities[class_id])[-count:].mean()
+        assert presence_score(logits, class_id) == pytest.approx(float(expected), abs=1e-12)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (30, 100), (100, 30)])
+def test_what_lies_beside_the_picture_tells_nothing_of_its_presence(size: tuple[int, int], tmp_path: Path) -> None:
+    """The border is grey, and the tiny network calls grey background."""
+    asked = {"postprocessing": {"presence": {"background": 0.5, "warm": 0.5}}}
+    model = load(make_tiny_segmenter(tmp_path / "b", **asked), "cpu", threads=1)
+    result: Any = model.predict_one(flat(WARM, size))
+    assert result.present == ("warm",)
+    assert result.presence["background"] < 0.5 < result.presence["warm"]
+    assert result.to_dict()["presence"] == {
+        "background": {"score": result.presence["background"], "present": False},
+        "warm": {"score": result.presence["warm"], "present": True},
+    }
+    assert result.to_dict(masks="png")["presence"] == result.to_dict()["presence"]
+
+
+def test_a_bundle_that_is_not_asked_tells_no_presence(model: Model) -> None:
+    result: Any = model.predict_one(flat(WARM, (64, 64)))
+    assert (result.presence, result.present) == ({}, ())
+    assert "presence" not in result.to_dict()

@@ -305,6 +305,11 @@ def test_a_config_that_fits_its_classes_passes(overrides: list[str], names: tupl
             "postprocess.regions={a: [warm], b: [tree]}",
             "postprocess.regions.b: no class is called 'tree'; the classes are background, warm, cold",
         ),
+        (
+            "postprocess.presence={clod: 0.5}",
+            "postprocess.presence.clod: no class is called 'clod'; did you mean 'cold'?; the classes are background,"
+            " warm, cold",
+        ),
         ("postprocess.regions={a: []}", "postprocess.regions.a: expected one or more different classes, got none"),
         (
             "postprocess.regions={a: [warm, warm]}",
