@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from toolkit.evaluation.sections import Ranged, Row, Section, as_lines
+from toolkit.evaluation.sections import Ranged, Row, Section, as_lines, number
 from toolkit.evaluation.trust import promise
 
 TITLES = {"held_out": "held out", "validation": "validation"}
@@ -22,11 +22,24 @@ def as_folds(result: dict[str, Any]) -> str:
         mean = result["mean"][part]
         rows = [_row(name, fold[part]) for name, fold in folds.items()]
         rows.append(("mean", (*map(_cell, mean.values()), "")))
+        if part == "held_out" and "pooled" in result:
+            rows.append(_row("all together", result["pooled"]))
         lines += ["", *as_lines(Section(title, (*mean, "pictures"), tuple(rows)))]
     rows = [_row(f"{name}: {source}", row) for name, fold in folds.items() for source, row in _sources(fold).items()]
     if rows:
         lines += ["", *as_lines(Section("source", (*result["mean"]["held_out"], "pictures"), tuple(rows)))]
-    return "\n".join([*lines, *_promises(folds), "", NOTE])
+    return "\n".join([*lines, *_promises(folds), *_thresholds(result), "", NOTE])
+
+
+def _thresholds(result: dict[str, Any]) -> list[str]:
+    """How well the presence of classes is told by thresholds that were chosen without the fold they judge."""
+    lines = []
+    for name, row in result.get("presence", {}).items():
+        accuracy, *parts = (number(row[key]) for key in ("balanced_accuracy", "sensitivity", "specificity"))
+        judged = f"{name}, each fold by the best threshold of the others: balanced accuracy {accuracy}"
+        told = f"{judged}, sensitivity {parts[0]}, specificity {parts[1]}"
+        lines.append(f"{told}; the best of all folds is {number(row['threshold'])}")
+    return ["", *lines] if lines else []
 
 
 def _promises(folds: dict[str, dict[str, Any]]) -> list[str]:

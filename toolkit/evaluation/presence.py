@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.evaluation.confusions import Confusions
-from toolkit.evaluation.resampling import Numbers, by_name, ratio
+from toolkit.evaluation.resampling import Numbers, by_name, plain, ratio
 from toolkit.evaluation.sections import Row, Section, at
 
 COLUMNS = {"AUC": "auc", "balanced accuracy": "balanced_accuracy", "Dice where it is": "dice_where_true"}
@@ -67,6 +67,10 @@ class Presence:
             dice_where_true=ratio(weights @ np.where(self.true, self.dice, 0), weights @ self.true),
         )
 
+    def one(self, k: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """The scores of class ``k`` and whether it is true, of the pictures that are known."""
+        return self.score[self.known, k], self.true[self.known, k]
+
     def settled(self, values: dict[str, Any]) -> dict[str, Any]:
         """The block ``presence`` of ``metrics.json`` from the measured ``values``."""
         held, known = self.true.sum(0).tolist(), int(self.known.sum())
@@ -93,6 +97,49 @@ def roc_auc(scores: NDArray[np.float64], true: NDArray[np.bool_], weights: NDArr
     held, free = (np.add.reduceat(weights[:, order] * kind[order], levels, axis=1) for kind in (true, ~true))
     won = held * (np.cumsum(free, axis=1) - free / 2)
     return ratio(won.sum(1), held.sum(1) * free.sum(1))
+
+
+def best_threshold(scores: NDArray[np.float64], true: NDArray[np.bool_]) -> float | None:
+    """The score [P] from which on a class is called present with the best balanced accuracy: half way between two
+    pictures', the lowest of equally good ones. None without pictures of both kinds.
+    """
+    if true.all() or not true.any():
+        return None
+    levels = np.unique(scores)
+    between = np.array([levels[0], *(levels[1:] + levels[:-1]) / 2])
+    said = scores >= between[:, None]
+    return float(between[((said & true).sum(1) / true.sum() + (~said & ~true).sum(1) / (~true).sum()).argmax()])
+
+
+def chosen_elsewhere(folds: Mapping[str, Presence]) -> dict[str, Any]:
+    """By class the ``sensitivity``, ``specificity`` and their mean over the pictures of all folds, each judged by the
+    threshold that is best for the other folds; those ``thresholds`` by fold, and as ``threshold`` the best of all
+    folds, which no number here was measured with: it is for a bundle that is trained on all of them.
+    """
+    first = next(iter(folds.values()))
+    return {name: _elsewhere({fold: part.one(k) for fold, part in folds.items()}) for k, name in enumerate(first.names)}
+
+
+def _elsewhere(folds: Mapping[str, tuple[NDArray[np.float64], NDArray[np.bool_]]]) -> dict[str, Any]:
+    def best(left_out: str | None) -> float | None:
+        parts = [part for fold, part in folds.items() if fold != left_out]
+        return best_threshold(*(np.concatenate(column) for column in zip(*parts, strict=True))) if parts else None
+
+    thresholds = {fold: best(fold) for fold in folds}
+    hits = held = rejected = free = 0
+    for fold, (scores, true) in folds.items():
+        if (least := thresholds[fold]) is not None:
+            said = scores >= least
+            hits, held = hits + int((said & true).sum()), held + int(true.sum())
+            rejected, free = rejected + int((~said & ~true).sum()), free + int((~true).sum())
+    sensitivity, specificity = ratio(hits, held), ratio(rejected, free)
+    return {
+        "balanced_accuracy": plain((sensitivity + specificity) / 2),
+        "sensitivity": plain(sensitivity),
+        "specificity": plain(specificity),
+        "thresholds": thresholds,
+        "threshold": best(None),
+    }
 
 
 def presence_section(metrics: Mapping[str, Any]) -> list[Section]:

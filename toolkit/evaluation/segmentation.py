@@ -14,7 +14,7 @@ from toolkit.drawing import draw_segmentation
 from toolkit.drawing_text import RGB
 from toolkit.evaluation.confusions import Confusions, Tally
 from toolkit.evaluation.plots import Plot, confusion_plot, dice_plot
-from toolkit.evaluation.presence import presence_columns, presence_section
+from toolkit.evaluation.presence import Presence, chosen_elsewhere, presence_columns, presence_section
 from toolkit.evaluation.resampling import mean_of_known
 from toolkit.evaluation.sections import Ranged, Row, Section, at, of_parts, overall
 from toolkit.evaluation.segmentation_metrics import SegmentationCounts, measure_segmentation
@@ -42,6 +42,21 @@ class SegmentationEvaluation(Evaluation):
         shipped, samples = _shipped(model), table.samples
         counts = predictions.told([sample.group for sample in samples], [sample.source for sample in samples])
         return measure_segmentation(counts, table.class_names, shipped.regions, shipped.presence)
+
+    def across(self, model: Model, folds: Mapping[str, tuple[Table[Any], SegmentationCounts]]) -> dict[str, Any]:
+        """The pixels of all folds together, and the presence of classes with thresholds from the other folds."""
+        tables = [table for table, _ in folds.values()]
+        counts = SegmentationCounts.joined([counted for _, counted in folds.values()])
+        samples = tuple(sample for table in tables for sample in table.samples)
+        found = {
+            name: Presence.of(Confusions.of(counted.matrices), least, counted.presence, table.class_names)
+            for name, (table, counted) in folds.items()
+            if (least := _shipped(model).presence)
+        }
+        return {
+            "pooled": self.measure(model, Table(tables[0].class_names, samples), counts),
+            **({"presence": chosen_elsewhere(found)} if found else {}),
+        }
 
     def sections(self, metrics: dict[str, Any]) -> list[Section]:
         intervals, over = metrics["intervals"], f"over {', '.join(metrics['mean_over'])}"

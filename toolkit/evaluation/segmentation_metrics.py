@@ -57,6 +57,17 @@ class SegmentationCounts:
         other.groups, other.sources = list(groups), list(sources)
         return other
 
+    @classmethod
+    def joined(cls, parts: Sequence[SegmentationCounts]) -> SegmentationCounts:
+        """The pictures of all parts, one after the other; of their outlines nothing is kept."""
+        counts = cls(parts[0].num_classes)
+        for part in parts:
+            counts.matrices += part.matrices
+            counts.presence += part.presence
+            counts.groups += part.groups
+            counts.sources += part.sources
+        return counts
+
     def add_counted(self, matrix: NDArray[np.int64], group: str = "", source: str = "") -> None:
         """Take one picture that was counted before: its confusion matrix, int64 [C, C], the truth in the rows."""
         self.matrices.append(matrix)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -54,6 +54,15 @@ class Evaluation(ABC):
     @abstractmethod
     def measure(self, model: Model, table: Table[Any], predictions: Any) -> dict[str, Any]:
         """The task's part of ``metrics.json``, with 95 % intervals, per class, source and group."""
+
+    def across(self, model: Model, folds: Mapping[str, tuple[Table[Any], Any]]) -> dict[str, Any]:
+        """What the folds of a cross-validation tell together, for ``crossval.json``, besides the means of their
+        numbers: ``pooled``, the metrics of all pictures as one set, where such numbers mean something.
+
+        ``folds`` are by name the pictures held out and the predictions on them, each by a training of its own, of
+        which ``model`` is one.
+        """
+        return {}
 
     @abstractmethod
     def sections(self, metrics: dict[str, Any]) -> list[Section]:

@@ -30,6 +30,7 @@ log = logging.getLogger("toolkit")
 
 RESULT = "crossval.json"
 KINDS = ("source", "group")
+ALL = "all"  # the source of pictures that are told of as one
 # What a fold that is trained already may have otherwise: where files lie, and what its own training settled.
 # Calibration is no part of it: the bundle is made anew where another one is asked for.
 CALIBRATION = ("calibration.fit", "calibration.abstain_error")
@@ -61,14 +62,25 @@ def cross_validate(
     """
     loaded = load_config(config, overrides)
     folds = folds_of(loaded, by, progress)
-    measured = {}
+    measured: dict[str, dict[str, Any]] = {}
+    held_out: dict[str, tuple[Table[Any], Any]] = {}
     for number, fold in enumerate(folds, 1):
         run_dir = folder / f"{number}_{re.sub(r'[^A-Za-z0-9_.-]+', '_', fold.name)}"
         log.info("fold %d of %d, without %s", number, len(folds), ", ".join(fold.held))
         held = (*getattr(loaded.config.data, "hold_out", ()), *fold.held)
         whole = load_config(config, [*overrides, *as_overrides({"data.hold_out": list(dict.fromkeys(held))})])
-        measured[fold.name] = _measured(_trained(whole, run_dir, progress, bar), fold, progress)
-    result = {"name": loaded.config.name, "task": loaded.config.task, "folds": measured, "mean": _means(measured)}
+        measured[fold.name], model, others = _measured(_trained(whole, run_dir, progress, bar), fold, progress)
+        held_out[fold.name] = _whole(others.table, others.predictions)
+    together = evaluation_task(loaded.config.task).across(model, held_out)
+    if "pooled" in together:
+        together["pooled"] = _part(loaded.config.task, together["pooled"], ALL)
+    result = {
+        "name": loaded.config.name,
+        "task": loaded.config.task,
+        "folds": measured,
+        "mean": _means(measured),
+        **together,
+    }
     write_json(folder / RESULT, result)
     return result
 
@@ -133,8 +145,10 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     return keys
 
 
-def _measured(run: Run, fold: Fold, progress: Progress | None) -> dict[str, Any]:
-    """The numbers of the held-out pictures, of each of their sources, and of the validation pictures."""
+def _measured(run: Run, fold: Fold, progress: Progress | None) -> tuple[dict[str, Any], Any, Measured]:
+    """The numbers of the held-out pictures, of each of their sources, and of the validation pictures; and the model,
+    and what was measured of the held-out ones.
+    """
     from toolkit.inference import load
 
     model, table = load(str(run), "cpu"), load_table(run.config().config, progress=progress)
@@ -142,21 +156,26 @@ def _measured(run: Run, fold: Fold, progress: Progress | None) -> dict[str, Any]
     others = measure(model, Table(table.class_names, tuple(held)), "test", progress)
     own = measure(model, table.subset("val"), "val", progress)
     rule = model.spec.abstention
-    return {
+    told = {
         "hold_out": list(fold.held),
         "run": run.path.name,
         **({"abstention": {"abstain_at": rule.at, "error_level": rule.error_level}} if rule else {}),
         "held_out": {**_as_one(model, others), "per_source": _per_source(others)},
         "validation": _as_one(model, own),
     }
+    return told, model, others
 
 
 def _as_one(model: Any, measured: Measured) -> dict[str, Any]:
     """The numbers that are told of a source, with intervals, of all pictures as if they were of one."""
-    samples = tuple(replace(sample, source="all") for sample in measured.table.samples)
-    table = Table(measured.table.class_names, samples)
-    metrics = evaluation_task(model.spec.task).measure(model, table, measured.predictions)
-    return _part(model.spec.task, metrics, "all")
+    metrics = evaluation_task(model.spec.task).measure(model, *_whole(measured.table, measured.predictions))
+    return _part(model.spec.task, metrics, ALL)
+
+
+def _whole(table: Table[Any], predictions: Any) -> tuple[Table[Any], Any]:
+    """The same with all pictures of one source."""
+    samples = tuple(replace(sample, source=ALL) for sample in table.samples)
+    return Table(table.class_names, samples), predictions
 
 
 def _per_source(measured: Measured) -> dict[str, Any]:

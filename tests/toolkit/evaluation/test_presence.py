@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from toolkit.api import evaluate_with
 from toolkit.cli.main import app
 from toolkit.errors import UserError
-from toolkit.evaluation.presence import roc_auc
+from toolkit.evaluation.presence import Presence, best_threshold, chosen_elsewhere, roc_auc
 from toolkit.evaluation.resampling import once
 from toolkit.evaluation.segmentation_metrics import SegmentationCounts, measure_segmentation
 
@@ -55,6 +55,44 @@ def test_areas_of_drawn_pictures_against_all_pairs(seed: int) -> None:
     weights = rng.integers(3, size=(5, 25))
     slow = [slow_auc(np.repeat(scores, row).tolist(), np.repeat(true, row).tolist()) for row in weights]
     assert roc_auc(scores, true, weights) == pytest.approx(slow)
+
+
+THRESHOLDS: list[tuple[list[float], list[int], float | None]] = [
+    ([0.1, 0.3, 0.5], [0, 1, 1], 0.2),
+    ([0.1, 0.3, 0.5, 0.6], [0, 1, 0, 1], 0.2),  # from 0.2 or from 0.55 on: one of each kind is wrong either way
+    ([0.6, 0.3], [0, 1], 0.3),  # nothing is better than to call all present
+    ([0.2, 0.2], [0, 1], 0.2),
+    ([0.2, 0.4], [1, 1], None),
+]
+
+
+@pytest.mark.parametrize(("scores", "true", "threshold"), THRESHOLDS)
+def test_the_best_threshold(scores: list[float], true: list[int], threshold: float | None) -> None:
+    found = best_threshold(np.array(scores), np.array(true, bool))
+    assert found == (None if threshold is None else pytest.approx(threshold))
+
+
+def as_presence(scores: list[float], true: list[int], known: list[int] | None = None) -> Presence:
+    held, size = np.array(true, bool)[:, None], len(true)
+    seen = np.array(known or [1] * size, bool)
+    return Presence(("lesion",), np.array([0.5]), seen, held, np.array(scores)[:, None], np.zeros((size, 1)))
+
+
+def test_a_folds_threshold_is_chosen_on_the_others() -> None:
+    """In a the two kinds meet at 0.5, in b at 0.2; the last picture of b has no labels."""
+    a = as_presence([0.4, 0.6, 0.7], [0, 1, 1])
+    b = as_presence([0.1, 0.3, 0.3, 0.0], [0, 1, 0, 1], [1, 1, 1, 0])
+    found = chosen_elsewhere({"a": a, "b": b})["lesion"]
+    assert found == {
+        "thresholds": {"a": pytest.approx(0.2), "b": pytest.approx(0.5)},
+        "sensitivity": pytest.approx(2 / 3),  # of a both, of b none
+        "specificity": pytest.approx(2 / 3),  # of a none, of b both
+        "balanced_accuracy": pytest.approx(2 / 3),
+        "threshold": pytest.approx(0.5),
+    }
+    alone = chosen_elsewhere({"a": a})["lesion"]
+    assert alone["thresholds"] == {"a": None}
+    assert (alone["balanced_accuracy"], alone["threshold"]) == (None, pytest.approx(0.5))
 
 
 def drawn(pictures: int = 14, seed: int = 0) -> tuple[SegmentationCounts, list[dict[str, Any]]]:

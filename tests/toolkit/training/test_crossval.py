@@ -17,6 +17,8 @@ from toolkit.api import crossval_from
 from toolkit.cli.crossval_tables import as_folds
 from toolkit.cli.main import app
 from toolkit.config import load_config
+from toolkit.data import load_table
+from toolkit.data.mask_files import read_mask
 from toolkit.errors import UserError
 from toolkit.evaluation.sections import Ranged
 from toolkit.exporting import calibrate
@@ -107,6 +109,38 @@ def test_abstention_asked_for_afterwards_needs_no_training(
         assert any(line.startswith(f"{name}, fitted in validation") for line in told)
     back = crossval_from(quick_configs["classification"], SHORT, run_dir=folder)
     assert back == before
+
+
+def test_a_segmentations_folds_are_counted_as_one_too(quick_configs: dict[str, Path], tmp_path: Path) -> None:
+    """By patient, against Dice and pairs of pictures counted from the answers of each fold's own bundle."""
+    asked = ["train.epochs=1", "data.folds={a: [p0, p1], b: [p3]}", "postprocess.presence={cold: 0.4}"]
+    result = crossval_from(quick_configs["segmentation"], asked, run_dir=tmp_path)
+    found: dict[str, list[tuple[float, bool]]] = {}
+    hits = sizes = 0
+    for name, fold in result["folds"].items():
+        model = toolkit.load(tmp_path / fold["run"], device="cpu")
+        table = load_table(load_config(tmp_path / fold["run"] / "config.yaml").config)
+        for sample in table.subset("test").samples:
+            answer, cold = model.predict_one(sample.path), read_mask(sample) == 2
+            found.setdefault(name, []).append((answer.presence["cold"], bool(cold.any())))
+            hits, sizes = hits + (cold & (answer.mask == 2)).sum(), sizes + cold.sum() + (answer.mask == 2).sum()
+    assert {name: len(rows) for name, rows in found.items()} == {"a": 12, "b": 6}
+    rows = [row for fold in found.values() for row in fold]
+    pairs = [(a > b) + (a == b) / 2 for a, held in rows if held for b, other in rows if not other]
+    assert result["pooled"]["pictures"] == 18
+    numbers = result["pooled"]["numbers"]
+    assert numbers["cold: AUC"]["value"] == pytest.approx(sum(pairs) / len(pairs))
+    assert numbers["cold"]["value"] == pytest.approx(2 * hits / sizes)
+    thresholds = result["presence"]["cold"]["thresholds"]
+    right = [(score >= thresholds[name]) == held for name, part in found.items() for score, held in part]
+    held = [row[1] for row in rows]
+    sensitivity, specificity = (
+        sum(ok for ok, one in zip(right, held, strict=True) if one == kind) / held.count(kind) for kind in (True, False)
+    )
+    assert result["presence"]["cold"]["balanced_accuracy"] == pytest.approx((sensitivity + specificity) / 2)
+    told = as_folds(result).splitlines()
+    assert [line.split()[0] for line in told[3:7]] == ["a", "b", "mean", "all"]
+    assert any(line.startswith("cold, each fold by the best threshold of the others: balanced") for line in told)
 
 
 def test_folds_that_a_config_names(quick_configs: dict[str, Path]) -> None:
