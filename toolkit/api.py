@@ -117,6 +117,7 @@ def evaluate(
     split: str | None = None,
     report: str | Path | None = None,
     class_map: Mapping[str, str] | None = None,
+    changes: bool = False,
     precision: str = "auto",
     **overrides: Any,
 ) -> dict[str, Any]:
@@ -131,11 +132,19 @@ def evaluate(
         report: a folder to write a report into, ``index.html`` and ``metrics.json``.
         class_map: of a folder's classes those that are called otherwise in the model, ``{"theirs": "ours"}``; "" leaves
             a class out.
+        changes: measure too on the pictures changed as the bundle's ``measures.changes`` say; that needs
+            albumentations.
         precision: "fp32", "int8" or "auto", see ``toolkit.load``.
     """
-    changes = as_overrides(overrides)
     return evaluate_with(
-        target, changes, data=data, split=split, report=report, class_map=class_map, precision=precision
+        target,
+        as_overrides(overrides),
+        data=data,
+        split=split,
+        report=report,
+        class_map=class_map,
+        changes=changes,
+        precision=precision,
     )
 
 
@@ -162,6 +171,7 @@ def measure_target(
     data: str | Path | None = None,
     split: str | None = None,
     class_map: Mapping[str, str] | None = None,
+    changes: bool = False,
     precision: str = "auto",
     progress: Progress | None = None,
 ) -> Measurement:
@@ -184,7 +194,13 @@ def measure_target(
         subject = subjects.folder_subject(Path(data), model.spec, overrides, split, class_map or {}, progress)
     else:
         subject = subjects.own_subject(str(target), model.spec, overrides, split or "val", progress)
+    model = subjects.with_changes(model, subject.changes)
     measured = measure(model, subject.table, subject.split, progress)
+    if changes:
+        _need(("albumentations",), "changing pictures")
+        from toolkit.evaluation.changes import measure_changes
+
+        measured = measure_changes(model, measured, progress)
     return Measurement(model, measured, {"data": subject.told})
 
 

@@ -156,7 +156,15 @@ class DetectorCalibration(Calibration):
     offset: Finite = 0.0
 
 
-class DetectionMeasures(_Block):
+class Measures(_Block):
+    """What is measured besides the usual: under which ``changes`` of the pictures, by name, each a list of
+    albumentations' transforms with their options.
+    """
+
+    changes: dict[str, tuple[dict[str, dict[str, JsonValue]], ...]] = Field(default_factory=dict)
+
+
+class DetectionMeasures(Measures):
     """What is measured of a detector besides: what it finds at a ``precision``, by ``sizes`` of the objects in pixels
     (the square root of the area), and whether it tells ``groups`` of classes apart.
     """
@@ -195,6 +203,7 @@ class BundleSpec(_Block):
     network: Network
     preprocessing: Preprocessing
     postprocessing: Postprocessing
+    measures: Measures = Measures()
     pipeline: tuple[dict[str, str], ...]
     licence: str = "unspecified"
     data_sources: tuple[str, ...] = ()

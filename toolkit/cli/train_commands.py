@@ -91,7 +91,7 @@ def evaluate(
         Path | None,
         typer.Option(help="A folder of labelled pictures, in any format that training reads; it is told by its looks."),
     ] = None,
-    config: Annotated[str | None, typer.Option(help="Take the data block from this config file.")] = None,
+    config: Annotated[str | None, typer.Option(help="Take data and measures.changes from this config file.")] = None,
     split: Annotated[
         str | None,
         typer.Option(
@@ -105,6 +105,10 @@ def evaluate(
             "--map", metavar="NAME=LABEL", help="A class of --data is this one of the model; NAME= leaves it out."
         ),
     ] = None,
+    changes: Annotated[
+        bool,
+        typer.Option("--changes", help="Measure on the pictures changed in each way of measures.changes, too."),
+    ] = False,
     report: Annotated[
         Path | None,
         typer.Option(
@@ -133,6 +137,7 @@ def evaluate(
             data=data,
             split=split,
             class_map=renamed,
+            changes=changes,
             precision=precision,
             progress=progress,
         )

@@ -418,7 +418,24 @@ def _rising(sizes: tuple[float, ...]) -> tuple[float, ...]:
     return sizes
 
 
-class DetectionMeasures(Block):
+def _not_nothing(changes: dict[str, tuple[Transform, ...]]) -> dict[str, tuple[Transform, ...]]:
+    for name, transforms in changes.items():
+        if not transforms:
+            raise ValueError(f"{name} changes nothing; expected one transform or more")
+    return changes
+
+
+class Measures(Block):
+    """What is measured besides the usual."""
+
+    changes: Annotated[dict[Name, tuple[Transform, ...]], AfterValidator(_not_nothing)] = Field(
+        default={},
+        description="Changes of the pictures by their names, each a list of albumentations' transforms, under which "
+        "`toolkit evaluate --changes` measures again: {noise: [{GaussNoise: {p: 1}}]}.",
+    )
+
+
+class DetectionMeasures(Measures):
     """What is measured of a detector besides the usual."""
 
     precision: Fraction = Field(
@@ -496,6 +513,7 @@ class CommonConfig(Block):
         default=BundleConfig(), description="What the bundle and its card say about the model."
     )
     export: ExportConfig = Field(default=ExportConfig(), description="What else the bundle is made of.")
+    measures: Measures = Field(default=Measures(), description="What is measured of the bundle besides the usual.")
 
 
 class DetectionConfig(CommonConfig):

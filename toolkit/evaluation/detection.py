@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 import ops
 from toolkit import images
@@ -174,6 +177,24 @@ class DetectionEvaluation(Evaluation):
     def draw_truth(self, image: RGB, sample: BoxSample, class_names: tuple[str, ...]) -> RGB:
         labels = [class_names[class_id] for class_id in sample.class_ids]
         return draw_detections(image, sample.boxes, labels, None, sample.class_ids)
+
+    has_boxes = True
+
+    def labels_of(self, sample: BoxSample) -> dict[str, Any]:
+        return {"bboxes": sample.boxes, "class_ids": np.arange(len(sample.boxes))}
+
+    def relabelled(self, sample: BoxSample, changed: Mapping[str, Any]) -> BoxSample:
+        """An object's own area, which decides of which size it is, grows as its box does."""
+        boxes = np.asarray(changed["bboxes"], np.float32).reshape(-1, 4)
+        kept = np.asarray(changed["class_ids"], np.int64)
+        before, after = (np.prod(part[:, 2:] - part[:, :2], axis=1, dtype=np.float64) for part in (sample.boxes, boxes))
+        return replace(
+            sample,
+            boxes=boxes,
+            class_ids=sample.class_ids[kept],
+            crowd=sample.crowd[kept],
+            areas=sample.areas[kept] * after / before[kept],
+        )
 
     def draw_pair(self, index: int, model: Model, table: Table[BoxSample], predictions: Answers) -> tuple[RGB, RGB]:
         sample = table.samples[index]

@@ -20,7 +20,7 @@ from toolkit.evaluation.evaluate import Measured
 from toolkit.evaluation.html import Html, join, picture, tag
 from toolkit.evaluation.plots import Plot
 from toolkit.evaluation.sections import Cell, Ranged, Section, number
-from toolkit.evaluation.table import as_json, counted, interval_note
+from toolkit.evaluation.table import all_sections, as_json, counted, interval_note
 from toolkit.evaluation.task import Worst, evaluation_task
 from toolkit.inference.model import Model
 
@@ -86,7 +86,7 @@ def as_html(report: Report) -> str:
         tag("style", Html((Path(__file__).parent / "report.css").read_text(encoding="utf-8"))),
     )
     metrics = report.measured.metrics
-    overall, *sections = evaluation_task(metrics["bundle"]["task"]).sections(metrics)
+    overall, *sections = all_sections(metrics)
     body = tag(
         "body",
         tag("header", _title(report)),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 
 from toolkit.bundle_spec import SegmentationPostprocessing
@@ -12,6 +14,7 @@ from toolkit.data.mask_files import read_mask
 from toolkit.data.table import MaskSample, Progress, Table
 from toolkit.drawing import draw_segmentation
 from toolkit.drawing_text import RGB
+from toolkit.errors import UserError
 from toolkit.evaluation.confusions import Confusions, Tally
 from toolkit.evaluation.plots import Plot, confusion_plot, dice_plot
 from toolkit.evaluation.presence import Presence, chosen_elsewhere, presence_columns, presence_section
@@ -108,6 +111,19 @@ class SegmentationEvaluation(Evaluation):
             f"Pictures by their mean Dice over those of {', '.join(names)} that are true or predicted in them.",
             tuple(Case(index, _told(tally, index, meant, table.class_names)) for index in order),
         )
+
+    def labels_of(self, sample: MaskSample) -> dict[str, Any]:
+        return {"mask": read_mask(sample)}
+
+    def relabelled(self, sample: MaskSample, changed: Mapping[str, Any]) -> MaskSample:
+        mask = np.ascontiguousarray(changed["mask"])
+        done, data = cv2.imencode(".png", mask)
+        if not done:
+            raise UserError(f"{sample.name}: a mask of {mask.shape[1]}x{mask.shape[0]} pixels cannot be a PNG")
+        path = sample.path.with_suffix(".mask.png")
+        path.write_bytes(data.tobytes())
+        pixels = np.bincount(mask.ravel(), minlength=256)[: len(sample.pixels)]
+        return replace(sample, masks=((path, None),), pixels=pixels, mask_digest="", renumbered=None)
 
     def draw_truth(self, image: RGB, sample: MaskSample, class_names: tuple[str, ...]) -> RGB:
         return draw_segmentation(image, read_mask(sample), class_names, background=background_of(class_names))

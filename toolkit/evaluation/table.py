@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from toolkit.evaluation.sections import as_lines, as_markdown
+from toolkit.evaluation.changes import changes_section
+from toolkit.evaluation.sections import Section, as_lines, as_markdown
 from toolkit.evaluation.task import evaluation_task
 
 
@@ -17,7 +18,7 @@ def as_json(metrics: dict[str, Any]) -> str:
 def as_table(metrics: dict[str, Any]) -> str:
     """The metrics as text: what was measured, and a table of each of the task's sections."""
     lines = [f"{counted(metrics)}, split {metrics['data']['split']}{_precision(metrics)}"]
-    for section in evaluation_task(metrics["bundle"]["task"]).sections(metrics):
+    for section in all_sections(metrics):
         lines += ["", *as_lines(section)]
     return "\n".join([*lines, "", interval_note(metrics)])
 
@@ -26,9 +27,14 @@ def as_card(metrics: dict[str, Any]) -> str:
     """The metrics as Markdown."""
     measured = f"On {counted(metrics)} of the split `{metrics['data']['split']}`{_precision(metrics)}."
     lines = [f"{measured} {interval_note(metrics)}"]
-    for section in evaluation_task(metrics["bundle"]["task"]).sections(metrics):
+    for section in all_sections(metrics):
         lines += ["", *as_markdown(section)]
     return "\n".join(lines)
+
+
+def all_sections(metrics: dict[str, Any]) -> list[Section]:
+    """The task's tables, and that of changed pictures."""
+    return [*evaluation_task(metrics["bundle"]["task"]).sections(metrics), *changes_section(metrics)]
 
 
 def _precision(metrics: dict[str, Any]) -> str:

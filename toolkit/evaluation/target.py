@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,14 @@ ASKED = {"postprocess": "postprocessing", "measures": "measures"}
 
 @dataclass(frozen=True)
 class Subject:
-    """The labelled pictures of ``split``; ``told`` says where they are and how they were read."""
+    """The labelled pictures of ``split``; ``told`` says where they are and how they were read, ``changes`` by which
+    they are to be changed besides, where a config says so.
+    """
 
     table: Table[Any]
     split: str
     told: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def own_subject(
@@ -46,7 +49,8 @@ def own_subject(
 def config_subject(config: str | Path, overrides: Sequence[str], split: str, progress: Progress | None) -> Subject:
     """The data of a config."""
     loaded = load_config(config, overrides).config
-    return _subject(load_table(loaded, progress=progress), split, f"{_read_as(loaded.data)}, by {config}")
+    told = f"{_read_as(loaded.data)}, by {config}"
+    return replace(_subject(load_table(loaded, progress=progress), split, told), changes=loaded.measures.changes)
 
 
 def folder_subject(
@@ -78,18 +82,26 @@ def asked_of(model: Model, overrides: Sequence[str]) -> tuple[Model, list[str]]:
     if not changes:
         return model, others
     spec = model.spec
-    blocks = {key: getattr(spec, field).model_dump(mode="json") for key, field in ASKED.items() if hasattr(spec, field)}
+    blocks = {key: getattr(spec, name).model_dump(mode="json") for key, name in ASKED.items()}
     document = {"name": spec.name, "task": spec.task, "data": {"format": "shapes"}, **blocks}
     config = parse_config(
         dump({**document, "model": {"name": MODELS[spec.task]}}), name=f"{spec.name} (bundle)", overrides=changes
     ).config
-    asked = {field: getattr(config, key).model_dump() for key, field in ASKED.items() if hasattr(spec, field)}
+    asked = {name: getattr(config, key).model_dump() for key, name in ASKED.items()}
     try:
         return model.described(make_spec(**{**dict(spec), **asked})), others
     except ValidationError as error:
         reason = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
         told = f"; the model's classes are {', '.join(model.labels)}"
         raise UserError(f"{' '.join(changes)}: {reason}{told}") from None
+
+
+def with_changes(model: Model, changes: Mapping[str, Any]) -> Model:
+    """The model, to be measured under those changes; without any, under its own."""
+    if not changes:
+        return model
+    measures = model.spec.measures.model_copy(update={"changes": dict(changes)})
+    return model.described(model.spec.model_copy(update={"measures": measures}))
 
 
 def _subject(table: Table[Any], split: str, told: str) -> Subject:

@@ -96,6 +96,16 @@ class Evaluation(ABC):
     def worst(self, metrics: dict[str, Any], table: Table[Any], predictions: Any) -> Worst:
         """The pictures that the model fails on."""
 
+    has_boxes: ClassVar[bool] = False
+
+    def labels_of(self, sample: Any) -> dict[str, Any]:
+        """The labels that move with the picture's pixels, by albumentations' names; nothing of a picture's class."""
+        return {}
+
+    def relabelled(self, sample: Any, changed: Mapping[str, Any]) -> Any:
+        """The sample, whose picture was changed and lies at its path alone, with its labels as they came out."""
+        return sample
+
     @abstractmethod
     def draw_truth(self, image: RGB, sample: Any, class_names: tuple[str, ...]) -> RGB:
         """A copy of the picture with the sample's labels drawn in."""

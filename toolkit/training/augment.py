@@ -9,14 +9,14 @@ import math
 import os
 import random
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 import ops
-from toolkit.config.schema import AugmentCommon, ZoomConfig
+from toolkit.config.schema import ZoomConfig
 from toolkit.errors import UserError, suggest
 
 # A box that a crop leaves less than this share of is dropped; below 2 px nothing is left to see.
@@ -95,27 +95,29 @@ def compose(
 
 
 class Albumentations:
-    """The config's albumentations list. Travels to loader workers."""
+    """A config's albumentations list. Travels to loader workers."""
 
-    def __init__(self, augment: AugmentCommon, *, boxes: bool) -> None:
-        """``boxes`` is whether samples have some that move with the picture.
+    def __init__(
+        self, listed: Sequence[Mapping[str, Mapping[str, Any]]], *, boxes: bool, where: str = "augment.albumentations"
+    ) -> None:
+        """``boxes`` is whether samples have some that move with the picture; ``where`` is the list's key.
 
         Raises ``UserError`` for a transform that albumentations does not have, or options that it does not take.
         """
         self._pipeline: Any = None
-        if not augment.albumentations:
+        if not listed:
             return
         os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # its import asks the network for a newer version otherwise
         import albumentations
 
         transforms = []
-        for position, entry in enumerate(augment.albumentations):
+        for position, entry in enumerate(listed):
             ((name, options),) = entry.items()
-            where = f"augment.albumentations.{position}.{name}"
+            key = f"{where}.{position}.{name}"
             kind = getattr(albumentations, name, None)
             if not (isinstance(kind, type) and issubclass(kind, albumentations.BasicTransform)):
-                raise UserError(f"{where}: albumentations has no such transform{suggest(name, dir(albumentations))}")
-            transforms.append(_construct(kind, options, where))
+                raise UserError(f"{key}: albumentations has no such transform{suggest(name, dir(albumentations))}")
+            transforms.append(_construct(kind, dict(options), key))
         rules = albumentations.BboxParams(
             format="pascal_voc", label_fields=["class_ids"], clip=True, min_visibility=MIN_VISIBLE,
             min_width=MIN_SIDE, min_height=MIN_SIDE,

@@ -9,7 +9,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from toolkit.config.load import LoadedConfig, as_overrides, load_config
 from toolkit.data.open_set import open_set
 from toolkit.data.table import Progress, Table, load_table
 from toolkit.errors import UserError
+from toolkit.evaluation.as_one import WHOLE, numbers_of, numbers_of_all, whole
 from toolkit.evaluation.evaluate import Measured, measure
 from toolkit.evaluation.sections import Ranged
 from toolkit.evaluation.task import evaluation_task
@@ -30,7 +31,6 @@ log = logging.getLogger("toolkit")
 
 RESULT = "crossval.json"
 KINDS = ("source", "group")
-ALL = "all"  # the source of pictures that are told of as one
 # What a fold that is trained already may have otherwise: where files lie, and what its own training settled.
 # Calibration is no part of it: the bundle is made anew where another one is asked for.
 CALIBRATION = ("calibration.fit", "calibration.abstain_error")
@@ -68,12 +68,12 @@ def cross_validate(
         run_dir = folder / f"{number}_{re.sub(r'[^A-Za-z0-9_.-]+', '_', fold.name)}"
         log.info("fold %d of %d, without %s", number, len(folds), ", ".join(fold.held))
         held = (*getattr(loaded.config.data, "hold_out", ()), *fold.held)
-        whole = load_config(config, [*overrides, *as_overrides({"data.hold_out": list(dict.fromkeys(held))})])
-        measured[fold.name], model, others = _measured(_trained(whole, run_dir, progress, bar), fold, progress)
-        held_out[fold.name] = _whole(others.table, others.predictions)
+        without = load_config(config, [*overrides, *as_overrides({"data.hold_out": list(dict.fromkeys(held))})])
+        measured[fold.name], model, others = _measured(_trained(without, run_dir, progress, bar), fold, progress)
+        held_out[fold.name] = whole(others.table), others.predictions
     together = evaluation_task(loaded.config.task).across(model, held_out)
     if "pooled" in together:
-        together["pooled"] = _part(loaded.config.task, together["pooled"], ALL)
+        together["pooled"] = _part(loaded.config.task, together["pooled"], WHOLE)
     result = {
         "name": loaded.config.name,
         "task": loaded.config.task,
@@ -168,14 +168,8 @@ def _measured(run: Run, fold: Fold, progress: Progress | None) -> tuple[dict[str
 
 def _as_one(model: Any, measured: Measured) -> dict[str, Any]:
     """The numbers that are told of a source, with intervals, of all pictures as if they were of one."""
-    metrics = evaluation_task(model.spec.task).measure(model, *_whole(measured.table, measured.predictions))
-    return _part(model.spec.task, metrics, ALL)
-
-
-def _whole(table: Table[Any], predictions: Any) -> tuple[Table[Any], Any]:
-    """The same with all pictures of one source."""
-    samples = tuple(replace(sample, source=ALL) for sample in table.samples)
-    return Table(table.class_names, samples), predictions
+    task, pictures = evaluation_task(model.spec.task), len(measured.table)
+    return {"pictures": pictures, "numbers": numbers_of_all(task, model, measured.table, measured.predictions)}
 
 
 def _per_source(measured: Measured) -> dict[str, Any]:
@@ -184,9 +178,8 @@ def _per_source(measured: Measured) -> dict[str, Any]:
 
 
 def _part(task: str, metrics: dict[str, Any], source: str) -> dict[str, Any]:
-    cells = evaluation_task(task).of_source(metrics, source)
-    numbers = {name: {"value": cell.value, "interval": cell.around} for name, cell in cells.items()}
-    return {"pictures": metrics["per_source"][source]["pictures"], "numbers": numbers}
+    pictures = metrics["per_source"][source]["pictures"]
+    return {"pictures": pictures, "numbers": numbers_of(evaluation_task(task), metrics, source)}
 
 
 def _means(folds: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

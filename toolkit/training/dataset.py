@@ -37,7 +37,7 @@ class TrainingSet(Dataset[tuple[NDArray[np.float32], Any, int]], ABC, Generic[Ki
         self.config = config
         self.preprocessing = preprocessing
         self.pictures = PictureCache(table.samples, config.data.cache_mb)
-        self.albumentations = Albumentations(config.augment, boxes=self.boxes)
+        self.albumentations = Albumentations(config.augment.albumentations, boxes=self.boxes)
 
     def __len__(self) -> int:
         return len(self.table)

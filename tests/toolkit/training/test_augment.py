@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from toolkit.config.schema import AugmentCommon, ZoomConfig
+from toolkit.config.schema import ZoomConfig
 from toolkit.errors import UserError
 from toolkit.training.augment import Albumentations, Labelled, compose, place_boxes, zoom_scale
 
@@ -70,7 +70,7 @@ def test_a_box_that_hardly_shows_is_dropped(offset: tuple[float, float], kept: l
 
 def listed(*entries: dict, boxes: bool) -> Albumentations:
     """The config's list of these transforms."""
-    return Albumentations(AugmentCommon(albumentations=entries), boxes=boxes)
+    return Albumentations(entries, boxes=boxes)
 
 
 FLIP = {"HorizontalFlip": {"p": 1.0}}

@@ -32,7 +32,10 @@ GIVEN = {
 def test_a_shipped_config_loads(name: str) -> None:
     config = load_config(name, GIVEN.get(name, [])).config
     assert config.name
-    assert Albumentations(config.augment, boxes=config.task == "detection")  # every transform can be made
+    boxes = config.task == "detection"
+    assert Albumentations(config.augment.albumentations, boxes=boxes)  # every transform can be made
+    for name, listed in config.measures.changes.items():
+        assert Albumentations(listed, boxes=boxes, where=f"measures.changes.{name}")
     if config.task == "detection":
         assert config.train.epochs > config.augment.mosaic.off_epochs
 
