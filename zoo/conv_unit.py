@@ -5,9 +5,14 @@ A unit is a plain sequence, so that its parameters carry the names ``0`` and ``1
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from torch import nn
 
 from zoo.norm_act import NormActSequential
+
+# Those that `zoo.norm_act` computes in one pass with the normalisation before them.
+Activation: TypeAlias = type[nn.ReLU] | type[nn.ReLU6] | type[nn.SiLU] | type[nn.Identity]
 
 
 class ConvUnit(NormActSequential):
@@ -22,7 +27,7 @@ class ConvUnit(NormActSequential):
         *,
         groups: int = 1,
         dilation: int = 1,
-        activation: type[nn.ReLU] | type[nn.ReLU6] = nn.ReLU,
+        activation: Activation = nn.ReLU,
     ) -> None:
         padding = dilation * (kernel - 1) // 2
         super().__init__(
@@ -35,8 +40,11 @@ class ConvUnit(NormActSequential):
 class SeparableUnit(nn.Sequential):
     """A 3x3 convolution of each channel by itself, then a 1x1 convolution across them: a ninth of the plain one."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(ConvUnit(inputs, inputs, 3, groups=inputs), ConvUnit(inputs, outputs, 1))
+    def __init__(self, inputs: int, outputs: int, activation: Activation = nn.ReLU) -> None:
+        """``activation`` is the last one."""
+        super().__init__(
+            ConvUnit(inputs, inputs, 3, groups=inputs), ConvUnit(inputs, outputs, 1, activation=activation)
+        )
 
 
 def start_convolutions(network: nn.Module) -> None:

@@ -163,6 +163,21 @@ def test_forty_steps_on_one_picture_learn_it() -> None:
     assert (found & truth).sum() / (found | truth).sum() > 0.85
 
 
+@pytest.mark.parametrize(("last_activation", "learns"), [("relu", False), ("silu", True), ("none", True)])
+def test_places_without_a_feature_learn_nothing_after_relu(last_activation: str, learns: bool) -> None:
+    """Where the last batch norm shifts all features below 0, as a network may learn to for one of its classes."""
+    torch.manual_seed(0)
+    network = unet(num_classes=3, width=0.35, last_activation=last_activation).train()
+    nn.init.constant_(network.decoder[-1].conv2[1][1].bias, -9.0)
+    logits = network(torch.rand(1, 3, 64, 64))
+    assert torch.equal(logits, network.head.bias[:, None, None].expand_as(logits)) is not learns
+    segmentation_loss(logits, torch.zeros(1, 64, 64, dtype=torch.int64))["loss"].backward()
+    gradient = network.encoder.features[0][0].weight.grad
+    assert gradient is not None
+    assert bool(gradient.any()) is learns
+    assert network.head.bias.grad.any()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -171,6 +186,7 @@ def test_forty_steps_on_one_picture_learn_it() -> None:
             {"decoder_channels": (64, 32, 16)},
             "unet: decoder_channels: expected 4 numbers, from stride 16 to stride 2, got (64, 32, 16)",
         ),
+        ({"last_activation": "gelu"}, "unet: last_activation: expected one of relu, silu, none, got 'gelu'"),
         ({"encoder": "vgg"}, "encoder: expected one of mobilenet_v2, resnet18, resnet50, got 'vgg'"),
     ],
 )

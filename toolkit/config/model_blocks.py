@@ -88,6 +88,11 @@ class UnetModel(EncodedBlock):
     """U-Net: an encoder and a decoder with connections at every size (Ronneberger et al. 2015)."""
 
     name: Literal["unet"] = Field(description="Network to train; unet draws fine borders.")
+    last_activation: Literal["relu", "silu", "none"] = Field(
+        default="relu",
+        description="Activation of the features before the logits; after relu all of a place's may be 0, which then "
+        "learns nothing any more, after silu or none they are not.",
+    )
 
 
 class DeepLabV3Model(EncodedBlock):
