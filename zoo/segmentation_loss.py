@@ -1,7 +1,7 @@
 """The loss of segmenters: a term per pixel (cross-entropy, binary cross-entropy or focal) plus soft Dice per class.
 
-Sources: Dice: Milletari, Navab and Ahmadi, "V-Net", 3DV 2016, arXiv 1606.04797, with plain sums in the denominator and
-over the whole batch; focal: Lin et al. 2017, arXiv 1708.02002.
+Sources: Dice: Milletari, Navab and Ahmadi, "V-Net", 3DV 2016, arXiv 1606.04797, with plain sums in the denominator,
+over the whole batch or picture by picture; focal: Lin et al. 2017, arXiv 1708.02002.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from zoo.loss_input import at_least_float32, weights_like
 from zoo.ranks import ALONE, Ranks
 
 Kind = Literal["ce", "focal", "bce"]
+DiceOver = Literal["batch", "picture"]
 FOCAL_GAMMA = 2.0  # the best of table 1b of Lin et al.; their alpha is left to the class weights
 DICE_SMOOTHING = 1.0  # pixels: keeps a class of a few pixels from jumping between 0 and 1
 
@@ -28,6 +29,7 @@ def segmentation_loss(
     *,
     ignore: int = 255,
     dice_weight: float = 1.0,
+    dice_over: DiceOver = "batch",
     class_weights: Tensor | Sequence[float] | None = None,
     kind: Kind = "ce",
     ranks: Ranks = ALONE,
@@ -40,8 +42,10 @@ def segmentation_loss(
         targets: class ids int64 or uint8 [B, H, W]; of one channel 1 is the class and 0 the rest. Where H x W is more
             than h x w the logits are interpolated (bilinear, between pixels' centres); at h x w the loss is cheaper.
         ignore: the class id of pixels that nobody labelled.
-        dice_weight: factor of the Dice term, 1 - (2 sum(p g) + 1) / (sum(p) + sum(g) + 1) with sums over the batch;
-            the mean over the classes that occur in it, the first (background) of several left out. At least 0.
+        dice_weight: factor of the Dice term, 1 - (2 sum(p g) + 1) / (sum(p) + sum(g) + 1); the mean over the
+            classes that occur in the batch, the first (background) of several left out. At least 0.
+        dice_over: "batch" sums over the batch, so that of a class its large regions count; "picture" over each picture
+            and takes the mean over those where the class occurs, so that a small region counts like a large one.
         class_weights: of the C channels, above 0. "ce" is divided by the sum of the pixels' weights, as in torch.
         kind: "ce" is a softmax over the channels. "bce" and "focal" (gamma 2) ask every channel by itself; their term
             is the mean over pixels and channels.
@@ -54,7 +58,7 @@ def segmentation_loss(
     Raises:
         ValueError: for shapes, dtypes, class ids or numbers that do not fit.
     """
-    _check(logits, targets, dice_weight, kind)
+    _check(logits, targets, dice_weight, kind, dice_over)
     logits = at_least_float32(logits)
     weights = weights_like(class_weights, logits, "segmentation_loss")
     if logits.shape[2:] != targets.shape[1:]:
@@ -69,9 +73,14 @@ def segmentation_loss(
     else:
         terms, counted = _per_channel(logits, truth, valid, weights, kind)
     p = logits.softmax(dim=1) if kind == "ce" else logits.sigmoid()
-    terms, counted, *overlap = ranks.totals(terms, counted, *_overlap(p, truth, valid))
+    if dice_over == "batch":
+        terms, counted, *overlap = ranks.totals(terms, counted, *_overlap(p, truth, valid, (0, 2, 3)))
+        missed, occurs = _dice(*overlap)
+    else:
+        by_picture = (part.sum(0) for part in _dice(*_overlap(p, truth, valid, (2, 3))))
+        terms, counted, missed, occurs = ranks.totals(terms, counted, *by_picture)
     pixels = terms / torch.where(counted > 0, counted, 1.0)
-    dice = dice_weight * _dice(*overlap)
+    dice = dice_weight * (missed / occurs.clamp(min=1)).sum() / (occurs > 0).sum().clamp(min=1)
     return {"loss": pixels + dice, "pixels": pixels.detach(), "dice": dice.detach()}
 
 
@@ -102,23 +111,28 @@ def _per_channel(
     return total, valid.sum().to(logits) * logits.shape[1]
 
 
-def _overlap(p: Tensor, truth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the pixels of each class that Dice asks about: predicted where it truly is, predicted, true."""
+def _overlap(p: Tensor, truth: Tensor, valid: Tensor, over: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the pixels of each class that Dice asks about: predicted where it is, predicted, true; sums over axes."""
     if p.shape[1] > 1:
         p, truth = p[:, 1:], truth[:, 1:]
-    return (p * truth).sum((0, 2, 3)), (p * valid[:, None]).sum((0, 2, 3)), truth.sum((0, 2, 3)).to(p)
+    return (p * truth).sum(over), (p * valid[:, None]).sum(over), truth.sum(over).to(p)
 
 
-def _dice(both: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
+def _dice(both: Tensor, predicted: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
+    """Return 1 - Dice where a class occurs, else 0, and where it does, as 1 and 0."""
     dice = (2 * both + DICE_SMOOTHING) / (predicted + true + DICE_SMOOTHING)
     # A class that does not occur has nothing to overlap with; its false alarms are the pixel term's business.
-    occurs = true > 0
-    return ((1 - dice) * occurs).sum() / occurs.sum().clamp(min=1)
+    occurs = (true > 0).to(dice)
+    return (1 - dice) * occurs, occurs
 
 
-def _check(logits: Tensor, targets: Tensor, dice_weight: float, kind: Kind) -> None:
+def _check(logits: Tensor, targets: Tensor, dice_weight: float, kind: Kind, dice_over: DiceOver) -> None:
     if kind not in get_args(Kind):
         raise ValueError(f"segmentation_loss: kind: expected one of {', '.join(get_args(Kind))}, got {kind!r}")
+    if dice_over not in get_args(DiceOver):
+        raise ValueError(
+            f"segmentation_loss: dice_over: expected one of {', '.join(get_args(DiceOver))}, got {dice_over!r}"
+        )
     if logits.ndim != 4 or 0 in logits.shape:
         raise ValueError(f"segmentation_loss: logits: expected float [B, C, h, w], got shape {tuple(logits.shape)}")
     if kind == "ce" and logits.shape[1] == 1:

@@ -63,7 +63,7 @@ LOSS = '''
 import torch.nn.functional as F
 
 
-def brier_loss(logits, targets, *, ignore, dice_weight, class_weights, kind):
+def brier_loss(logits, targets, *, ignore, dice_weight, dice_over, class_weights, kind):
     logits = F.interpolate(logits, size=targets.shape[1:], mode="bilinear")
     valid = targets != ignore
     truth = F.one_hot(targets.long().masked_fill(~valid, 0), logits.shape[1]).movedim(-1, 1)

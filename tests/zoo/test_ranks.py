@@ -105,6 +105,7 @@ def shared(loss: Loss, raw: Tensor, edges: list[int]) -> list[dict[str, Tensor]]
         pytest.param(segmentation(), id="pixels"),
         pytest.param(segmentation(class_weights=WEIGHTS, dice_weight=0.7), id="pixels, weighted"),
         pytest.param(segmentation(kind="focal", class_weights=WEIGHTS), id="pixels, focal"),
+        pytest.param(segmentation(dice_over="picture"), id="pixels, Dice of each picture"),
     ],
 )
 def test_shares_give_the_loss_and_gradient_of_the_batch(loss: Loss, edges: list[int]) -> None:

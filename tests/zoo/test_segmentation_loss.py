@@ -59,6 +59,28 @@ def test_matches_numpy_in_float64(kind: str, dtype: torch.dtype, weights: list[f
     assert result["loss"].item() == pytest.approx(pixels + 0.7 * dice, rel=1e-9)
 
 
+@pytest.mark.parametrize("kind", ["ce", "bce", "focal"])
+def test_dice_of_each_picture_is_the_mean_over_those_that_hold_the_class(kind: str) -> None:
+    """By hand each picture is a batch; the last of four classes is in one of three pictures, the third in none."""
+    generator = np.random.default_rng(1)
+    logits, targets = generator.normal(0, 2, (3, 4, 5, 6)), generator.integers(0, 2, (3, 5, 6))
+    targets[1, 2:4, 1:3] = 3
+    targets[generator.random(targets.shape) < 0.2] = 255
+    missed: dict[int, list[float]] = {}
+    for picture in range(3):
+        for class_id in set(targets[picture].ravel().tolist()) - {0, 255}:
+            alone = np.where(targets[picture] == 255, 255, (targets[picture] == class_id) * class_id)
+            missed.setdefault(class_id, []).append(plain_loss(logits[picture][None], alone[None], kind, None)[1])
+    assert {class_id: len(values) for class_id, values in missed.items()} == {1: 3, 3: 1}
+    expected = np.mean([np.mean(values) for values in missed.values()])
+    given = torch.from_numpy(logits), torch.from_numpy(targets)
+    by_picture = segmentation_loss(*given, kind=kind, dice_over="picture", dice_weight=0.7)
+    assert by_picture["dice"].item() == pytest.approx(0.7 * expected)
+    assert by_picture["pixels"] == segmentation_loss(*given, kind=kind)["pixels"]
+    one = [segmentation_loss(*(part[:1] for part in given), kind=kind, dice_over=over) for over in ("batch", "picture")]
+    assert one[0]["loss"].item() == pytest.approx(one[1]["loss"].item())
+
+
 @pytest.mark.parametrize("kind", ["bce", "focal"])
 def test_one_channel_is_one_class_against_the_rest(kind: str) -> None:
     logits, targets = example(channels=1)
@@ -188,6 +210,7 @@ def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
         (3, torch.full((2, 4, 4), -1), {}, "targets: expected 0..2 or ignore, got -1..-1"),
         (1, torch.zeros(2, 4, 4).long(), {}, "expected at least 2 channels for kind 'ce', got 1; use 'bce' or 'focal'"),
         (3, torch.zeros(2, 4, 4).long(), {"kind": "mse"}, "kind: expected one of ce, focal, bce, got 'mse'"),
+        (3, torch.zeros(2, 4, 4).long(), {"dice_over": "set"}, "dice_over: expected one of batch, picture, got 'set'"),
         (3, torch.zeros(2, 4, 4).long(), {"dice_weight": -1.0}, "dice_weight: expected a finite number of at least 0"),
         (
             3,

@@ -407,6 +407,11 @@ class SegmentationLoss(Block):
         "pixels weigh less.",
     )
     dice_weight: NotNegative = Field(default=1.0, description="Weight of the soft Dice loss beside it; 0 is off.")
+    dice_over: Literal["batch", "picture"] = Field(
+        default="batch",
+        description="What that loss is of: all of a batch's pixels, where large regions count, or each picture that "
+        "holds a class, where a small region counts like a large one.",
+    )
     class_weights: tuple[Positive, ...] | None = Field(
         default=None, description="Weight of each class in the loss of pixels, in the order of the classes; null is 1."
     )

@@ -217,7 +217,7 @@ def test_a_block_lists_its_keys_and_which_choices_have_them() -> None:
     assert explain("augment.mosaic").count("\n") == 4
     assert sections(lines("loss")) == {
         "  with task: classification": ["smoothing", "class_weights", "focal_gamma"],
-        "  with task: segmentation": ["class_weights", "kind", "dice_weight"],
+        "  with task: segmentation": ["class_weights", "kind", "dice_weight", "dice_over"],
     }
     assert sections(lines("augment", CLASSIFICATION)) == {
         "": ["oversample_rare", "balance_sources", "albumentations", "mixup", "cutmix"],

@@ -377,5 +377,5 @@ def test_several_faults_of_a_task_in_the_order_of_the_lines() -> None:
     assert message(text).splitlines() == [
         "configs/x.yaml:12: model.width: unknown key for task 'segmentation' (set by configs/x.yaml:2), "
         "it belongs to 'classification'; remove it",
-        "configs/x.yaml:16: loss.gamma: unknown key; the keys here are kind, dice_weight, class_weights",
+        "configs/x.yaml:16: loss.gamma: unknown key; the keys here are kind, dice_weight, dice_over, class_weights",
     ]

@@ -72,6 +72,7 @@ VALUES: list[tuple[str, str, object]] = [
     (SEGMENTATION, "augment.crop_to_labels.margin", (0.1, 0.2)),
     (SEGMENTATION, "loss.kind", "ce"),
     (SEGMENTATION, "loss.dice_weight", 1.0),
+    (SEGMENTATION, "loss.dice_over", "batch"),
     (SEGMENTATION, "loss.class_weights", (0.5, 1.0, 2.0)),
     (SEGMENTATION, "postprocess.regions", {"lung": ("lung", "lesion")}),
     (SEGMENTATION, "postprocess.presence", {}),
