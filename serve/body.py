@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pydantic import Field
@@ -23,6 +23,8 @@ FORM_FIELD = "file"
 UNNAMED = "upload"  # the source of a result whose request gave no file name
 _RAW = "image/jpeg, image/png, another image type or application/octet-stream"
 _NAME_LENGTH = 255
+# A body in more pieces than this is put together as it comes: a million of one byte each would fill the memory.
+_PARTS = 16
 
 
 class BodyBudget:
@@ -34,16 +36,11 @@ class BodyBudget:
         self.seconds = seconds
         self.held = 0
 
-    @asynccontextmanager
-    async def of(self, request: Request) -> AsyncIterator[bytearray]:
-        """`read` the body, and `release` it when the context ends."""
-        body = await self.read(request)
-        try:
-            yield body
-        finally:
-            self.release(body)
+    def of(self, request: Request) -> _Held:
+        """An asynchronous context: `read` the body, and `release` it when the context ends."""
+        return _Held(self, request)
 
-    async def read(self, request: Request) -> bytearray:
+    async def read(self, request: Request) -> bytes:
         """Return the body, inflated where its Content-Encoding says so, and count it until `release`.
 
         Raises `RequestError`: 400 client gone or body damaged, 408 too slow, 413 too long as it came or inflated,
@@ -51,17 +48,18 @@ class BodyBudget:
         """
         encoding = content_encoding(request)
         require_announced_length(request, self.max_body_bytes, self._too_long)
-        body = bytearray()
+        parts: list[bytes | bytearray] = []
         try:
             with arriving(f"the body did not arrive within {self.seconds:g} seconds"):
                 async with asyncio.timeout(self.seconds):
-                    await self._fill(body, request)
+                    await self._fill(parts, request)
         except BaseException:
-            self.release(body)
+            self.give_back(sum(map(len, parts)))
             raise
+        body = b"".join(parts)  # a lone one is taken as it is
         return await self._inflated(body, encoding) if encoding else body
 
-    def release(self, body: bytearray) -> None:
+    def release(self, body: bytes) -> None:
         """Give back what `read` counted; the caller drops the body."""
         self.give_back(len(body))
 
@@ -75,14 +73,23 @@ class BodyBudget:
         """Undo `hold`."""
         self.held -= count
 
-    async def _fill(self, body: bytearray, request: Request) -> None:
-        async for chunk in request.stream():
-            if len(body) + len(chunk) > self.max_body_bytes:
+    async def _fill(self, parts: list[bytes | bytearray], request: Request) -> None:
+        length, more = 0, True
+        while more:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunk, more = message.get("body", b""), message.get("more_body", False)
+            length += len(chunk)
+            if length > self.max_body_bytes:
                 raise self._too_long()
             self.hold(len(chunk))
-            body += chunk
+            if len(parts) < _PARTS:
+                parts.append(chunk if len(parts) < _PARTS - 1 else bytearray(chunk))
+            else:
+                parts[-1] += chunk
 
-    async def _inflated(self, body: bytearray, encoding: str) -> bytearray:
+    async def _inflated(self, body: bytes, encoding: str) -> bytes:
         """The plain body in place of the compressed one; while it is made, the longest that it may be is counted."""
         try:
             self.hold(self.max_body_bytes)
@@ -97,6 +104,22 @@ class BodyBudget:
 
     def _too_long(self) -> RequestError:
         return RequestError(413, f"the body is longer than the {_mebibytes(self.max_body_bytes)} this service accepts")
+
+
+class _Held:
+    """A body that is read, and counted while the context lasts."""
+
+    def __init__(self, budget: BodyBudget, request: Request) -> None:
+        self._budget, self._request = budget, request
+        self._body = b""
+
+    async def __aenter__(self) -> bytes:
+        self._body = await self._budget.read(self._request)
+        return self._body
+
+    async def __aexit__(self, *error: object) -> None:
+        self._budget.release(self._body)
+        self._body = b""
 
 
 def require_announced_length(request: Request, max_bytes: int, too_long: Callable[[], RequestError]) -> None:
@@ -133,7 +156,7 @@ def content_encoding(request: Request) -> str:
     return encoding
 
 
-def inflate(data: bytes | bytearray, encoding: str, max_bytes: int) -> bytearray:
+def inflate(data: bytes, encoding: str, max_bytes: int) -> bytes:
     """``data``, compressed as "gzip" or "deflate" (a zlib stream), as plain bytes, never more than ``max_bytes``.
 
     Raises `RequestError`: 413 beyond ``max_bytes``, which are all that is ever inflated; 400 for a damaged, cut or
@@ -152,7 +175,7 @@ def inflate(data: bytes | bytearray, encoding: str, max_bytes: int) -> bytearray
         raise RequestError(400, f"the body is cut off: its {encoding} stream has no end")
     if stream.unused_data:
         raise RequestError(400, f"the body goes on after the end of its {encoding} stream; send one stream")
-    return bytearray(plain)
+    return plain
 
 
 # curl --data-binary and Python's urllib call every body a form unless they are told otherwise.
@@ -197,7 +220,7 @@ class JsonPicture(JsonBody):
     name: str = Field(default=UNNAMED, min_length=1, max_length=_NAME_LENGTH)
 
 
-def unpack(body: bytearray, content_type: str) -> Upload:
+def unpack(body: bytes, content_type: str) -> Upload:
     """Return the one picture in ``body``: the picture itself, a form or JSON; `RequestError` 4xx otherwise."""
     match media_type(content_type):
         case "multipart/form-data":
@@ -211,11 +234,11 @@ def unpack(body: bytearray, content_type: str) -> Upload:
             asked = read_fields(body, JsonPicture)
             upload = Upload(from_base64(asked.image, "image"), asked.name)
         case _:
-            upload = Upload(bytes(body), UNNAMED)
+            upload = Upload(body, UNNAMED)
     return upload.checked()
 
 
-def unpack_all(body: bytearray, content_type: str) -> list[Upload]:
+def unpack_all(body: bytes, content_type: str) -> list[Upload]:
     """Return the pictures of a form, in their order; `RequestError` 400 for anything beside them."""
     parts = read_form(body, content_type)
     others = sorted({repr(part.name) if part.name else "without a name" for part in parts if part.name != FORM_FIELD})

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from serve.arrival import arrived
+from serve.arrival import Leaving, arrived, leaving
 from serve.errors import RequestError, too_late
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
@@ -29,10 +29,14 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Caller:
-    """``deadline`` is a time of ``time.monotonic``; ``gone``, where there is one, returns when the client has left."""
+    """``deadline`` is a time of ``time.monotonic``.
+
+    When the client has left, ``leaving`` tells, or ``gone`` returns: one of them where there is a client that may.
+    """
 
     deadline: float
     gone: Callable[[], Awaitable[None]] | None = None
+    leaving: Leaving | None = None
 
     @classmethod
     def of(cls, request: Request, timeout_seconds: float) -> Caller:
@@ -41,9 +45,9 @@ class Caller:
         ``timeout_seconds`` hold where the request names none; they count from when it came. Raises `RequestError` 400
         for a header that is no number.
         """
-        return cls(
-            arrived(request.scope) + seconds_of(request.headers.get(TIMEOUT_HEADER), timeout_seconds), _leaving(request)
-        )
+        seconds = seconds_of(request.headers.get(TIMEOUT_HEADER), timeout_seconds)
+        told = leaving(request.scope)
+        return cls(arrived(request.scope) + seconds, None if told else _disconnected(request), told)
 
     @property
     def left(self) -> float:
@@ -52,29 +56,24 @@ class Caller:
 
     async def wait(self, work: Coroutine[Any, Any, Answer]) -> Answer:
         """Await ``work``, and cancel it when the deadline passes (`RequestError` 504) or the client leaves (499)."""
-        if self.gone is None:
-            return await self._in_time(work)
         waiting = asyncio.current_task()
         assert waiting is not None
-        left = False
-
-        def leave(watch: asyncio.Future[None]) -> None:
-            nonlocal left
-            left = True
-            waiting.cancel()
-
-        watch = asyncio.ensure_future(self.gone())
-        watch.add_done_callback(leave)
+        told = self.leaving or Leaving()
+        watch = asyncio.ensure_future(_tell(self.gone, told)) if self.gone else None
+        told.tell = waiting.cancel
         try:
+            if told.left:
+                work.close()
+                raise _gone_away()
             return await self._in_time(work)
         except asyncio.CancelledError:
-            if left and waiting.uncancel() == 0:
-                # Nobody reads it but the log.
-                raise RequestError(499, "the client went away before it was answered") from None
+            if told.left and waiting.uncancel() == 0:
+                raise _gone_away() from None
             raise
         finally:
-            watch.remove_done_callback(leave)
-            watch.cancel()
+            told.tell = None
+            if watch is not None:
+                watch.cancel()
 
     async def _in_time(self, work: Coroutine[Any, Any, Answer]) -> Answer:
         limit = asyncio.timeout(max(0.0, self.left))
@@ -87,6 +86,15 @@ class Caller:
             raise
 
 
+async def _tell(gone: Callable[[], Awaitable[None]], told: Leaving) -> None:
+    await gone()
+    told.now()
+
+
+def _gone_away() -> RequestError:
+    return RequestError(499, "the client went away before it was answered")  # nobody reads it but the log
+
+
 def seconds_of(header: str | None, otherwise: float) -> float:
     """What a `TIMEOUT_HEADER` says; `RequestError` 400 for one that is no number of milliseconds."""
     if header is None:
@@ -96,7 +104,7 @@ def seconds_of(header: str | None, otherwise: float) -> float:
     return int(header) / 1000
 
 
-def _leaving(request: Request) -> Callable[[], Awaitable[None]]:
+def _disconnected(request: Request) -> Callable[[], Awaitable[None]]:
     async def gone() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass

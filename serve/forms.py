@@ -30,7 +30,7 @@ class Part:
     data: bytearray = field(default_factory=bytearray)
 
 
-def read_form(body: bytearray, content_type: str) -> list[Part]:
+def read_form(body: bytes | bytearray, content_type: str) -> list[Part]:
     """Return the fields of a form in their order; `RequestError` 400 for one that cannot be read or has too many."""
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:

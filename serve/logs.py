@@ -43,13 +43,13 @@ class Gathered(logging.Handler):
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
-        self._lines: deque[str] = deque(maxlen=self._MOST_LINES)  # its append and pop are safe among threads
+        self._records: deque[logging.LogRecord] = deque(maxlen=self._MOST_LINES)  # safe among threads
         self._some = threading.Event()
         self._writing = threading.Lock()
         threading.Thread(target=self._write, name="log", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._lines.append(self.format(record) + "\n")
+        self._records.append(record)
         if record.levelno >= logging.WARNING:
             self.flush()
         elif not self._some.is_set():
@@ -58,8 +58,15 @@ class Gathered(logging.Handler):
     def flush(self) -> None:
         """Write what is left; Python calls this at its end, too."""
         with self._writing, suppress(OSError, ValueError):  # a stream that is gone has nobody who could be told
-            self._stream.write("".join(self._lines.popleft() for _ in range(len(self._lines))))
+            self._stream.write("".join(self._line(self._records.popleft()) for _ in range(len(self._records))))
             self._stream.flush()
+
+    def _line(self, record: logging.LogRecord) -> str:
+        try:
+            return f"{self.format(record)}\n"
+        except Exception:  # logging tells of it, and the thread must go on
+            self.handleError(record)
+            return ""
 
     def _write(self) -> None:
         while self._some.wait():

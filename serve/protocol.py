@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serve.arrival import note
+from serve.arrival import leaving, note
 
 if TYPE_CHECKING:
     from serve.door import Door
@@ -36,6 +36,8 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        if self.cycle is not None and not self.cycle.response_complete and (told := leaving(self.cycle.scope)):
+            told.now()
         self.resume_writing()
         super().connection_lost(exc)
 

@@ -15,6 +15,7 @@ from live_service import GatedModel
 from starlette.requests import Request
 from tiny_bundle import COLD, COLOURS, SIDE, WARM, expected_probabilities, flat, flat_png, make_tiny_classifier
 
+from serve.arrival import Leaving
 from serve.body import Upload
 from serve.caller import Caller
 from serve.errors import RequestError
@@ -136,7 +137,11 @@ def test_a_deadline_that_passes_is_a_504_and_a_client_that_leaves_ends_its_work(
             await asyncio.sleep(0.05)
 
         threads = threading.active_count()
-        for caller, status in ((soon(0.05), 504), (soon(20, leaves), 499)):
+        told, gone = Leaving(), Leaving()
+        asyncio.get_running_loop().call_later(0.05, told.now)
+        gone.now()  # before anybody waits
+        by_server = [(Caller(time.monotonic() + 20, leaving=each), 499) for each in (told, gone)]
+        for caller, status in ((soon(0.05), 504), (soon(20, leaves), 499), *by_server):
             model.gate.clear()
             with pytest.raises(RequestError) as ended:
                 await service.default.result(flat(WARM), caller, str)
