@@ -23,10 +23,9 @@ from typing import Any
 import httpx
 import numpy as np
 import tritonclient.http as triton
-from onnx import TensorProto, helper
+from onnx import helper
 
-from toolkit.bundle import Provenance, write_bundle
-from toolkit.bundle_spec import ClassifierNetwork, make_spec
+from benchmarks.serve_inputs import write_classifier
 from toolkit.preprocess import Preprocessing
 
 SIDE = 640
@@ -34,28 +33,11 @@ SIDE = 640
 
 def write_means(folder: Path) -> Path:
     """A classifier whose logits are the means of its input's channels."""
-    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, SIDE, SIDE])
-    raw = helper.make_tensor_value_info("raw", TensorProto.FLOAT, ["batch", 3])
     nodes = [
         helper.make_node("GlobalAveragePool", ["images"], ["means"]),
         helper.make_node("Flatten", ["means"], ["raw"]),
     ]
-    graph = helper.make_graph(nodes, "means", [images], [raw])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    spec = make_spec(
-        name="means",
-        task="classification",
-        labels=("blue", "green", "red"),
-        network=ClassifierNetwork(architecture="means"),
-        preprocessing=Preprocessing(input_size=(SIDE, SIDE), kind="stretch"),
-        licence="CC0-1.0",
-        data_sources=("none",),
-        intended_use="to be timed",
-        provenance=Provenance(toolkit="0", created="2026-01-01T00:00:00Z", seed=0),
-    )
-    files = {"parity.json": b'{"pictures": 0}', "MODEL_CARD.md": b"# means\n", "metrics.json": b"{}"}
-    write_bundle(folder, spec, {"model.onnx": model.SerializeToString(), **files})
-    return folder
+    return write_classifier(folder, "means", nodes, (), Preprocessing(input_size=(SIDE, SIDE), kind="stretch"))
 
 
 def by_client(client: triton.InferenceServerClient, tensor: np.ndarray, binary: bool) -> np.ndarray:

@@ -6,6 +6,7 @@ Beside a light network the service is most of the cost, as with small models in 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,24 +51,32 @@ def write_light(folder: Path) -> Path:
         helper.make_node("Flatten", ["pooled"], ["flat"]),
         helper.make_node("MatMul", ["flat", "head"], ["raw"]),
     ]
-    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, SIDE, SIDE])
+    preprocessing = Preprocessing(
+        input_size=(SIDE, SIDE), kind="stretch", color="rgb", mean=(124.0, 116.0, 104.0), std=(58.0, 57.0, 57.0)
+    )
+    return write_classifier(folder, "light", nodes, weights, preprocessing)
+
+
+def write_classifier(
+    folder: Path, name: str, nodes: Sequence[Any], weights: Sequence[Any], preprocessing: Preprocessing
+) -> Path:
+    """A bundle of a network from "images" to the "raw" numbers of the `LABELS`, as good as nothing but to be timed."""
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, *preprocessing.input_size])
     raw = helper.make_tensor_value_info("raw", TensorProto.FLOAT, ["batch", len(LABELS)])
-    graph = helper.make_graph(nodes, "light", [images], [raw], weights)
+    graph = helper.make_graph(nodes, name, [images], [raw], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     spec = make_spec(
-        name="light",
+        name=name,
         task="classification",
         labels=LABELS,
-        network=ClassifierNetwork(architecture="light"),
-        preprocessing=Preprocessing(
-            input_size=(SIDE, SIDE), kind="stretch", color="rgb", mean=(124.0, 116.0, 104.0), std=(58.0, 57.0, 57.0)
-        ),
+        network=ClassifierNetwork(architecture=name),
+        preprocessing=preprocessing,
         licence="CC0-1.0",
         data_sources=("none",),
         intended_use="to be timed",
         provenance=Provenance(toolkit="0", created="2026-01-01T00:00:00Z", seed=0),
     )
-    files = {"parity.json": b'{"pictures": 0}', "MODEL_CARD.md": b"# light\n", "metrics.json": b"{}"}
+    files = {"parity.json": b'{"pictures": 0}', "MODEL_CARD.md": f"# {name}\n".encode(), "metrics.json": b"{}"}
     write_bundle(folder, spec, {"model.onnx": model.SerializeToString(), **files})
     return folder
 

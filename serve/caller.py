@@ -14,14 +14,14 @@ from serve.arrival import Leaving, arrived, leaving
 from serve.errors import RequestError, too_late
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
-_LONGEST_MS = 600_000
+LONGEST_MS = 600_000
 # For the OpenAPI document of each operation that takes a `Caller`.
 TIMEOUT_PARAMETER = {
     "name": TIMEOUT_HEADER,
     "in": "header",
     "required": False,
     "description": "How long an answer is of use, in milliseconds: later it is 504, or 429 where that is foreseen.",
-    "schema": {"type": "integer", "minimum": 1, "maximum": _LONGEST_MS},
+    "schema": {"type": "integer", "minimum": 1, "maximum": LONGEST_MS},
 }
 
 Answer = TypeVar("Answer")
@@ -99,8 +99,8 @@ def seconds_of(header: str | None, otherwise: float) -> float:
     """What a `TIMEOUT_HEADER` says; `RequestError` 400 for one that is no number of milliseconds."""
     if header is None:
         return otherwise
-    if not (header.isascii() and header.isdecimal() and 1 <= int(header[:12]) <= _LONGEST_MS):
-        raise RequestError(400, f"{TIMEOUT_HEADER}: expected milliseconds from 1 to {_LONGEST_MS}, got {header[:40]!r}")
+    if not (header.isascii() and header.isdecimal() and 1 <= int(header[:12]) <= LONGEST_MS):
+        raise RequestError(400, f"{TIMEOUT_HEADER}: expected milliseconds from 1 to {LONGEST_MS}, got {header[:40]!r}")
     return int(header) / 1000
 
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 import httpx
 import numpy as np
@@ -80,6 +80,34 @@ def live(app: FastAPI, *, wait_until_ready: bool = True, protocol: type[Protocol
     finally:
         server.should_exit = True
         thread.join(30)
+
+
+class Clients:
+    """Threads that `ask`, one request after the other, from the beginning of a ``with`` block to its end."""
+
+    def __init__(self, count: int, patience: float = 30.0) -> None:
+        self.stopped = threading.Event()
+        self._patience = patience
+        self._threads = [threading.Thread(target=self.ask, args=(number,)) for number in range(count)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopped.set()
+        for thread in self._threads:
+            thread.join(self._patience)
+        assert self.ended, "a client hangs"
+
+    @property
+    def ended(self) -> bool:
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def ask(self, number: int) -> None:
+        """What client ``number`` does until ``stopped`` is set."""
+        raise NotImplementedError("each kind of client asks in its own way")
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:

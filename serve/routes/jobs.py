@@ -93,6 +93,12 @@ def _add_states(app: FastAPI, runner: JobRunner) -> None:
             raise RequestError(404, f"there is no job {job_id[:40]!r}; finished jobs are forgotten after a while")
         return job
 
+    async def finished(job_id: str, told: str) -> Job:
+        job = await find(job_id)
+        if job.status != DONE:
+            raise RequestError(409, f"the job is {job.status}; its {told} there when it is done")
+        return job
+
     @app.get("/jobs/{job_id}", responses=errors(404), summary="How far a job is", tags=_TAGS)
     async def state(job_id: str) -> JobAnswer:
         return _told(await find(job_id), runner)
@@ -112,9 +118,7 @@ def _add_states(app: FastAPI, runner: JobRunner) -> None:
         tags=_TAGS,
     )
     async def results(job_id: str) -> Response:
-        job = await find(job_id)
-        if job.status != DONE:
-            raise RequestError(409, f"the job is {job.status}; its answers are there when it is done")
+        job = await finished(job_id, "answers are")
         return FileResponse(runner.results(job), media_type="application/x-ndjson")
 
     @app.get(
@@ -125,10 +129,7 @@ def _add_states(app: FastAPI, runner: JobRunner) -> None:
         tags=_TAGS,
     )
     async def mask(job_id: str) -> Response:
-        job = await find(job_id)
-        if job.status != DONE:
-            raise RequestError(409, f"the job is {job.status}; its mask is there when it is done")
-        if (path := runner.mask(job)) is None:
+        if (path := runner.mask(await finished(job_id, "mask is"))) is None:
             raise RequestError(404, "the job was no CT series, so it has no mask of a volume")
         return FileResponse(path, media_type="application/gzip", filename="mask.nii.gz")
 

@@ -22,7 +22,7 @@ from pydantic import Field
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from serve.body import Upload
-from serve.caller import Caller
+from serve.caller import LONGEST_MS, Caller
 from serve.document import amend
 from serve.errors import RequestError
 from serve.json_fields import JsonBody, read_fields
@@ -37,7 +37,6 @@ log = logging.getLogger("serve")
 
 MOST_STREAMS = 64
 BUDGET = "budget_ms"
-_LONGEST_MS = 600_000
 _LONGEST_NOTE = 4096
 # RFC 6455, section 7.4.1, and IANA's register: the client broke the rules; the server has no room now.
 _POLICY, _TRY_LATER = 1008, 1013
@@ -48,7 +47,7 @@ _BUDGET_PARAMETER = {
     "in": "query",
     "required": False,
     "description": "How old an answer may be, in milliseconds.",
-    "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": _LONGEST_MS},
+    "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST_MS},
 }
 _ANSWER_SCHEMA = {
     "type": "object",
@@ -71,7 +70,7 @@ class FrameNote(JsonBody):
 
     id: int | str | None = None
     captured: float | None = None
-    budget_ms: float | None = Field(default=None, gt=0, le=_LONGEST_MS)
+    budget_ms: float | None = Field(default=None, gt=0, le=LONGEST_MS)
 
 
 @dataclass(frozen=True)
@@ -150,9 +149,9 @@ def _options(socket: WebSocket, query: PredictQuery, service: Service) -> tuple[
         budget_ms = float(given[-1])
     except ValueError:
         budget_ms = 0.0
-    if not 0 < budget_ms <= _LONGEST_MS:
+    if not 0 < budget_ms <= LONGEST_MS:
         raise RequestError(
-            422, f"query parameter {BUDGET}: expected milliseconds up to {_LONGEST_MS}, got {given[-1]!r}"
+            422, f"query parameter {BUDGET}: expected milliseconds up to {LONGEST_MS}, got {given[-1]!r}"
         )
     return budget_ms, options
 

@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from live_service import GatedModel, live, wait_for
+from live_service import Clients, GatedModel, live, wait_for
 from tiny_bundle import COLD, WARM, flat_png, make_tiny_bundle
 
 from serve import Settings, create_app
@@ -153,34 +153,19 @@ def process(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str, list[
             reader.join(20)
 
 
-class Load:
-    """Clients that ask one after the other until they are stopped, and remember what each request got."""
+class Load(Clients):
+    """Clients that remember what each request got."""
 
     def __init__(self, url: str, clients: int) -> None:
+        super().__init__(clients)
         self.answers: dict[str, int] = {}
         self.labels: Counter[str] = Counter()
         self._url = url
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(clients)]
 
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(30)
-
-    @property
-    def ended(self) -> bool:
-        return not any(thread.is_alive() for thread in self._threads)
-
-    def _ask(self, number: int) -> None:
+    def ask(self, number: int) -> None:
         with httpx.Client(base_url=self._url, timeout=30, trust_env=False) as client:
             for count in itertools.count():
-                if self._stop.is_set():
+                if self.stopped.is_set():
                     return
                 name = f"client-{number}-{count}"
                 try:

@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from typing import Any
 import pytest
 import requests
 import yaml
-from live_service import wait_for
+from live_service import Clients, wait_for
 from requests.adapters import HTTPAdapter
 from tiny_bundle import WARM, flat_png
 from urllib3.exceptions import ReadTimeoutError
@@ -117,32 +116,20 @@ def session(retries: int) -> requests.Session:
     return made
 
 
-class Load:
-    """Clients that ask one after the other, and what came of it."""
+class Load(Clients):
+    """Clients, and what came of what they asked."""
 
     def __init__(self, url: str, right: dict[bytes, Any], retries: int) -> None:
+        super().__init__(CLIENTS, PATIENCE_SECONDS * 3)
         self._url, self._right, self._retries = url, right, retries
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(CLIENTS)]
         self.answered = 0
         self.repeated: list[Any] = []
         self.wrong: list[str] = []
 
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(PATIENCE_SECONDS * 3)
-            assert not thread.is_alive(), "a client hangs"
-
-    def _ask(self, number: int) -> None:
+    def ask(self, number: int) -> None:
         pictures = list(self._right)
         with session(self._retries) as client:
-            while not self._stop.is_set():
+            while not self.stopped.is_set():
                 picture = pictures[number % len(pictures)]
                 number += 1
                 try:
