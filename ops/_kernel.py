@@ -113,10 +113,11 @@ def helpers_of(function: Callable[..., Any]) -> list[Any]:
 
 
 def slim(helper: Any) -> None:
-    """Have compiled code call a version of its own of a helper, which takes half the time to compile.
+    """Have compiled code call a version of its own of a helper, which takes less time to compile.
 
-    It has no entries for Python and C, and is compiled once: a literal argument has a type of its own, for which numba
-    would compile a function once more, to the same code. Python calls the helper as it was.
+    That version has no entries for Python and C, and is compiled once for the types of its arguments in a process: a
+    literal has a type of its own, for which numba would compile it once more. It is kept within the kernels that call
+    it, in no cache of its own. Python calls the helper as it was, and what is always inlined is compiled neither way.
     """
     if "get_overload" in vars(helper):
         return

@@ -12,7 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ops._arith import higher_of
-from ops._check import unit_interval
+from ops._check import height_and_width, unit_interval, whole_number
 from ops._cuda import cuda, cuda_kernel
 from ops._cuda_order import marked_indices
 from ops._device import DeviceMemory, memory_of
@@ -296,6 +296,17 @@ def _picked(memory: DeviceMemory, detections: tuple[Any, Any, Any], chosen: Any)
     return picked
 
 
+def head_strides(strides: Any) -> tuple[int, ...]:
+    """Return the strides of a head's levels as ints, or raise ``ValueError`` unless all are positive whole numbers."""
+    try:
+        found = tuple(whole_number(stride, "strides", 1) for stride in strides)
+    except (TypeError, ValueError):
+        found = ()
+    if not found:
+        raise ValueError(f"strides: expected a positive whole number for each level, got {strides!r}")
+    return found
+
+
 def anchor_count(input_size: tuple[int, int], strides: Sequence[int]) -> int:
     """Return how many cells a head of these strides has on an input of (height, width)."""
     return sum((input_size[0] // stride) * (input_size[1] // stride) for stride in strides)
@@ -317,27 +328,32 @@ def _head_numbers(head: str, layout: str, bins: int) -> tuple[bool, int, int, in
         raise ValueError(f"head: expected {', '.join(_HEADS)}, got {head!r}")
     if layout not in _LAYOUTS:
         raise ValueError(f"layout: expected {' or '.join(_LAYOUTS)}, got {layout!r}")
-    if bins < 1:
-        raise ValueError(f"bins: expected at least 1, got {bins!r}")
+    bins = whole_number(bins, "bins", 1)
     kind = _HEADS.index(head)
-    return layout == "channels_first", kind, int(bins), {_YOLOX: 5, _DISTANCES: 4 * int(bins), _BOXES: 4}[kind]
+    return layout == "channels_first", kind, bins, {_YOLOX: 5, _DISTANCES: 4 * bins, _BOXES: 4}[kind]
 
 
-@functools.lru_cache(maxsize=64)
 def _settings(
-    size: tuple[int, int], strides: tuple[int, ...], kind: int, score_threshold: float, iou_threshold: float,
-    max_detections: int,
-) -> tuple[NDArray[np.int64], tuple[Any, ...]]:  # fmt: skip
-    """Check what stays the same from picture to picture, once; the levels (see `_place_of`), and the thresholds."""
-    if max_detections < 1:
-        raise ValueError(f"max_detections: expected at least 1, got {max_detections!r}")
-    score = unit_interval(score_threshold, "score_threshold")
-    iou = unit_interval(iou_threshold, "iou_threshold")
+    input_size: Any, strides: Any, kind: int, score_threshold: Any, iou_threshold: Any, max_detections: Any
+) -> tuple[tuple[int, int], NDArray[np.int64] | None, tuple[Any, ...]]:
+    """Check what stays the same from picture to picture; the size, the levels of a head with strides, and the least
+    score, its gate, the IoU and the number of detections."""
+    size = height_and_width(input_size, "input_size")
+    score, iou = unit_interval(score_threshold, "score_threshold"), unit_interval(iou_threshold, "iou_threshold")
+    limit = whole_number(max_detections, "max_detections", 1)
+    if kind == _BOXES:
+        return size, None, (np.float32(score), np.float32(score), iou, limit)
+    return size, _levels(size, head_strides(strides)), (np.float32(score), np.float32(_gate(score)), iou, limit)
+
+
+_kept_settings = functools.lru_cache(maxsize=64)(_settings)
+
+
+def _levels(size: tuple[int, int], strides: tuple[int, ...]) -> NDArray[np.int64]:
+    """See `_place_of`."""
     columns = [size[1] // stride for stride in strides]
     ends = np.cumsum([size[0] // stride * wide for stride, wide in zip(strides, columns, strict=True)])
-    levels = np.column_stack([ends, columns, strides]).astype(np.int64)
-    gate = score if kind == _BOXES else _gate(score)
-    return levels, (np.float32(score), np.float32(gate), iou, int(max_detections))
+    return np.column_stack([ends, columns, strides]).astype(np.int64)
 
 
 def decode_detections(
@@ -387,22 +403,24 @@ def decode_detections(
     channels_first, kind, bins, first = _head_numbers(head, layout, bins)
     names = "A", f"{first} + C"
     array = memory.array(raw, "raw", np.float32, names[::-1] if channels_first else names)
-    size = int(input_size[0]), int(input_size[1])
-    levels, thresholds = _settings(size, tuple(strides), kind, score_threshold, iou_threshold, max_detections)
+    given = input_size, strides, kind, score_threshold, iou_threshold, max_detections
+    try:
+        size, levels, (*least, limit) = _kept_settings(*given)
+    except TypeError:  # lists cannot be looked up
+        size, levels, (*least, limit) = _settings(*given)
     found, numbers = array.shape[::-1] if channels_first else array.shape
-    if kind == _BOXES:  # as one level of one row
+    if levels is None:  # as one level of one row
         levels = np.array([[found, max(found, 1), 1]])
     cells = int(levels[-1, 0])
     if found != cells or numbers <= first:
         expected = f"[{first} + C, {cells}]" if channels_first else f"[{cells}, {first} + C]"
         raise ValueError(
-            f"raw: expected shape {expected} for input {size} and strides {tuple(strides)}, got {tuple(array.shape)}"
+            f"raw: expected shape {expected} for input {size} and strides {strides}, got {tuple(array.shape)}"
         )
     scale_y, scale_x, top, left = placement
-    height, width = size if image_size is None else image_size
+    height, width = size if image_size is None else height_and_width(image_size, "image_size")
     form = (1, found) if channels_first else (numbers, 1), kind, bins, first, numbers - first
     place = scale_y, scale_x, float(top), float(left), float(height), float(width)
-    *least, limit = thresholds
     flat = array.reshape(array.size)
     if memory.on_device:
         return _on_device(memory, flat, *form, levels, *place, *least, limit)

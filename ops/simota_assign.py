@@ -11,14 +11,14 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from ops._arith import higher_of, lower_of
-from ops._check import same_length
+from ops._check import height_and_width, same_length
 from ops._cuda import cuda, cuda_kernel
 from ops._cuda_order import CHOOSERS, first_after, next_of
 from ops._device import DeviceMemory, memory_of
 from ops._kernel import kernel, lone_caller
 from ops._truths import check_classes, picture_starts
 from ops.box_iou import iou_of
-from ops.decode_detections import anchor_count
+from ops.decode_detections import anchor_count, head_strides
 
 # Ge et al. 2021: candidates lie in the box or within 2.5 strides of its centre; k is the sum of the best 10 IoUs;
 # the IoU term weighs 3, and a cell that is not both in the box and near the centre comes after all that are.
@@ -261,11 +261,11 @@ def simota_assign(
     memory = memory_of(raw=raw, boxes=boxes, class_ids=class_ids)
     array = memory.array(raw, "raw", np.float32, ("B", "A", "5 + C"))
     pictures, cells, numbers = array.shape
-    expected = anchor_count(input_size, strides)
+    size, steps = height_and_width(input_size, "input_size"), head_strides(strides)
+    expected = anchor_count(size, steps)
     if cells != expected or numbers < 6:
         raise ValueError(
-            f"raw: expected shape [B, {expected}, 5 + C] for input {tuple(input_size)} and strides {tuple(strides)},"
-            f" got {tuple(array.shape)}"
+            f"raw: expected shape [B, {expected}, 5 + C] for input {size} and strides {steps}, got {tuple(array.shape)}"
         )
     box_array = memory.array(boxes, "boxes", np.float32, ("M", 4))
     class_array = memory.array(class_ids, "class_ids", np.int64, ("M",))
@@ -274,7 +274,7 @@ def simota_assign(
     check_classes(memory, class_array, numbers - 5)
     matched: NDArray[np.int64] = memory.full((pictures, cells), np.int64, -1)
     ious: NDArray[np.float32] = memory.full((pictures, cells), np.float32, 0)
-    head = array, int(input_size[0]), int(input_size[1]), np.asarray(strides, np.int64)
+    head = array, *size, np.asarray(steps, np.int64)
     if memory.on_device:
         _on_device(memory, *head, box_array, class_array, starts, matched, ious)
     else:

@@ -10,7 +10,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from ops._arith import higher_of
-from ops._check import same_length
+from ops._check import same_length, whole_number
 from ops._cuda import cuda, cuda_kernel
 from ops._cuda_order import CHOOSERS, first_after, next_of
 from ops._device import DeviceMemory, memory_of
@@ -242,14 +242,13 @@ def task_aligned_assign(
     same_length(boxes=box_array, class_ids=class_array)
     starts = picture_starts(counts, pictures, box_array.shape[0])
     check_classes(memory, class_array, classes)
-    if not 1 <= top_k <= _MOST_TOP_K:
-        raise ValueError(f"top_k: expected 1 to {_MOST_TOP_K}, got {top_k!r}")
+    best = whole_number(top_k, "top_k", 1, _MOST_TOP_K)
     for name, value in (("alpha", alpha), ("beta", beta)):
         if not 0 <= value < float("inf"):
             raise ValueError(f"{name}: expected a finite number of at least 0, got {value!r}")
     matched: NDArray[np.int64] = memory.full((pictures, cells), np.int64, -1)
     quality: NDArray[np.float32] = memory.full((pictures, cells), np.float32, 0)
-    settings = int(top_k), float(alpha), float(beta)
+    settings = best, float(alpha), float(beta)
     arguments = score_array, predicted_array, centre_array, box_array, class_array, starts, *settings, matched, quality
     if memory.on_device:
         _on_device(memory, *arguments)

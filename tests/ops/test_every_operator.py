@@ -170,11 +170,19 @@ def test_names_the_array_that_is_wrong(name: str, argument: str) -> None:
 SIZES = [(), (5,), (5, 6, 7), (np.nan, 5), (5, np.inf), (5.5, 6), (-1, 5), 5, "x", None]
 FRACTIONS = [np.nan, np.inf, -0.1, 1.1, "x", None]
 COUNTS = [np.nan, np.inf, -1, 1.5, "x"]
+STRIDES = [(), (8, 0), (8, -16), (8, 16.5), (8, np.nan), (8, None), 8, "x", None]
 SPACINGS = [(), (1, 1), (1, 1, 0), (1, np.nan, 1), (1, 1, np.inf), 5, "x"]
 WRONG_NUMBERS = {
     **{(name, "size"): SIZES for name in ("crop_resize", "letterbox", "letterbox_batch", "masks_from_rois",
                                           "polygons_to_mask", "resize_normalize", "roi_align")},
     **{(name, "image_size"): SIZES for name in ("argmax_resize", "boxes_to_picture")},
+    ("decode_detections", "image_size"): [size for size in SIZES if size is not None],  # None: as the input
+    **{(name, "input_size"): SIZES for name in ("decode_detections", "simota_assign")},
+    **{(name, "strides"): STRIDES for name in ("decode_detections", "simota_assign")},
+    ("decode_detections", "bins"): [*COUNTS, 0, None],
+    ("decode_detections", "max_detections"): [*COUNTS, 0, None],
+    ("decode_detections", "score_threshold"): [*FRACTIONS, [0.5]],
+    ("task_aligned_assign", "top_k"): [*COUNTS, 0, 65, None],
     ("clip_boxes", "image_size"): [size for size in SIZES if size != (5.5, 6)],
     ("roi_align_backward", "shape"): [(), (1, 2, 3), (2, 7, 12, np.nan), (2, 7, 12, 0), 5, "x"],
     **{(name, "iou_threshold"): FRACTIONS for name in ("nms", "batched_nms", "rotated_nms", "soft_nms",

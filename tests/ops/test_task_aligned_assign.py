@@ -191,7 +191,7 @@ GIVEN: dict[str, Any] = {
         ({"class_ids": np.array([-1, 0])}, ValueError, "class_ids: expected 0..1, got -1..0"),
         ({"counts": [1]}, ValueError, "counts: expected 1 counts that sum to 2, got [1]"),
         ({"counts": [1, 1]}, ValueError, "counts: expected 1 counts that sum to 2, got [1, 1]"),
-        ({"top_k": 0}, ValueError, "top_k: expected 1 to 64, got 0"),
+        ({"top_k": 0}, ValueError, "top_k: expected a whole number from 1 to 64, got 0"),
         ({"alpha": -1}, ValueError, "alpha: expected a finite number of at least 0, got -1"),
         ({"beta": np.inf}, ValueError, "beta: expected a finite number of at least 0, got inf"),
     ],
