@@ -50,9 +50,10 @@ $(RAY)/.done: $(BASE)/.done
 demo: env  ## the main job, offline: predict, train, evaluate, export, serve
 	$(BIN)/toolkit demo --out runs/demo
 
-# Two at a time, as most tests use one core; the longest begins first.
-test: all
-	+$(MAKE) --no-print-directory --jobs=2 lint unit-toolkit types unit-rest twins
+# Three at a time on two cores, as tests wait for processes, sockets and disks a third of their time; the longest begins
+# first, and goes on while the environments that only others need are built.
+test: env
+	+$(MAKE) --no-print-directory --jobs=3 lint unit-toolkit unit-rest types twins
 
 lint: env
 	$(BIN)/ruff check .
