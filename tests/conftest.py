@@ -49,9 +49,12 @@ def quick_runs(quick_configs: dict[str, Path], tmp_path_factory: pytest.TempPath
 
     @cache
     def run_of(task: str) -> Path:
+        from traced_once import graphs_traced_once
+
         from toolkit.api import train_from
 
-        return train_from(quick_configs[task], run_dir=tmp_path_factory.mktemp("runs") / task).path
+        with graphs_traced_once():
+            return train_from(quick_configs[task], run_dir=tmp_path_factory.mktemp("runs") / task).path
 
     return run_of
 

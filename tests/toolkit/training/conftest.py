@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 from cut_runs import SHORT, only_steps
+from traced_once import graphs_traced_once
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _graphs_traced_once() -> Iterator[None]:
+    """Tracing a graph takes longer than most trainings here."""
+    with graphs_traced_once():
+        yield
 
 
 @pytest.fixture(scope="session")

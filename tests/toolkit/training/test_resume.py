@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,17 @@ def without_export(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("toolkit.training.train._finish", lambda run, *_: run)
 
 
+@pytest.fixture(scope="module")
+def lived(quick_configs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Called with a task, the run with its `CHANCE` that nothing happened to, however often it kept a resume point."""
+
+    @cache
+    def run_of(task: str) -> Path:
+        return train_from(quick_configs[task], CHANCE[task], run_dir=tmp_path_factory.mktemp("whole") / "run").path
+
+    return run_of
+
+
 @pytest.mark.parametrize(
     ("task", "every", "died_at", "resumed_after"),
     [
@@ -54,11 +66,11 @@ def test_a_killed_training_ends_as_if_it_had_lived(
     died_at: int,
     resumed_after: int | None,
     quick_configs: dict[str, Path],
+    lived: Callable[[str], Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     changes = [*CHANCE[task], f"train.checkpoint_every={'null' if every is None else every}"]
-    train_from(quick_configs[task], changes, run_dir=tmp_path / "whole")
     inner = TaskModule.training_step
 
     def dies(module: TaskModule, batch: Any, batch_idx: int) -> Any:
@@ -71,7 +83,7 @@ def test_a_killed_training_ends_as_if_it_had_lived(
         with pytest.raises(Died):
             train_from(quick_configs[task], changes, run_dir=tmp_path / "killed")
     resume_from((tmp_path / "killed").rename(tmp_path / "moved"))
-    same_end(tmp_path / "whole", tmp_path / "moved")
+    same_end(lived(task), tmp_path / "moved")
     log = (tmp_path / "moved/train.log").read_text(encoding="utf-8")
     assert (f"resumed after step {resumed_after};" in log) == (resumed_after is not None)
 
@@ -102,9 +114,10 @@ def runs(pid: str) -> bool:
         return False
 
 
-def test_kill_9_with_workers_leaves_none_behind_and_nothing_undone(quick_config: Path, tmp_path: Path) -> None:
+def test_kill_9_with_workers_leaves_none_behind_and_nothing_undone(
+    quick_config: Path, lived: Callable[[str], Path], tmp_path: Path
+) -> None:
     changes = [*CHANCE["detection"], "train.checkpoint_every=2", "data.workers=2"]
-    train_from(quick_config, [*changes, "data.workers=0"], run_dir=tmp_path / "whole")
     run = tmp_path / "killed"
     command = [sys.executable, "-c", KILLS_ITSELF, "train", str(quick_config), *changes, "--run-dir", str(run)]
     killed = subprocess.run(command, stdout=subprocess.PIPE, text=True)  # ends when no worker holds the pipe any more
@@ -112,8 +125,8 @@ def test_kill_9_with_workers_leaves_none_behind_and_nothing_undone(quick_config:
     workers = killed.stdout.split()
     assert len(workers) == 2
     assert not [pid for pid in workers if runs(pid)]
-    resume_from(run)
-    same_end(tmp_path / "whole", run)
+    resume_from(run, ["data.workers=1"])
+    same_end(lived("detection"), run)
 
 
 @pytest.fixture(scope="session")

@@ -282,6 +282,7 @@ def test_ctrl_c_says_what_is_kept(quick_config: Path, tmp_path: Path) -> None:
     assert (tmp_path / "run/bundle/bundle.yaml").is_file()
 
 
+@pytest.mark.usefixtures("without_export")
 def test_statistics_that_are_frozen_come_out_as_they_went_in(quick_configs: dict[str, Path], tmp_path: Path) -> None:
     """Through validations and the moving average, too."""
     changes = ["train.epochs=2", "train.validate_every=1", "train.freeze_bn_statistics=true"]
