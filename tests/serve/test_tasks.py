@@ -196,7 +196,7 @@ def test_a_classifier_without_its_map_says_so_before_it_reads_the_picture(tmp_pa
 POSTPROCESSING: dict[str, Any] = {
     "detection": {"score_threshold": 0.25, "iou_threshold": 0.6, "max_detections": 300, "bins": {}},
     "classification": {"top_k": 5, "bins": {}},
-    "segmentation": {"regions": {}},
+    "segmentation": {"regions": {}, "presence": {}},
 }
 PARAMETERS = {
     "detection": {"score_threshold", "iou_threshold", "max_detections"},
@@ -231,7 +231,7 @@ def test_metadata_name_the_regions_that_are_measured_together(tmp_path: Path) ->
     bundle = MAKERS["segmentation"](tmp_path / "b", postprocessing=measured)
     with InProcessClient(create_app(load(bundle, "cpu", threads=1))) as client:
         found = client.request("GET", "/metadata").json()["postprocessing"]
-    assert found == {"regions": {"anything": ["warm", "cold"]}}
+    assert found == {"regions": {"anything": ["warm", "cold"]}, "presence": {}}
 
 
 @pytest.mark.parametrize("task", MAKERS)
