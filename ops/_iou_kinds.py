@@ -27,7 +27,8 @@ def _area(x1, y1, x2, y2):  # type: ignore[no-untyped-def]
 def angle_of(x1, y1, x2, y2):  # type: ignore[no-untyped-def]
     """The aspect of a box (float32 corners): the arc tangent of its width by its height, 0 of a point."""
     width, height = np.float64(x2) - np.float64(x1), np.float64(y2) - np.float64(y1)
-    return math.atan2(higher_of(width, 0.0), higher_of(height, 0.0))
+    # A side of -0 would turn the angle of a point by half a circle; adding 0 takes the sign away, and leaves NaN.
+    return math.atan2(higher_of(width, 0.0) + 0.0, higher_of(height, 0.0) + 0.0)
 
 
 @njit(nogil=True, cache=True, inline="always")
