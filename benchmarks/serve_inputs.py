@@ -95,5 +95,6 @@ def peer_spec(bundle: Path, cores: int) -> dict[str, Any]:
         "size": wanted["input_size"],
         "mean": wanted["mean"],
         "std": wanted["std"],
+        "temperature": (about.get("calibration") or {}).get("temperature", 1.0),
         "cores": cores,
     }

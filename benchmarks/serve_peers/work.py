@@ -24,6 +24,7 @@ class PlainClassifier:
         self.labels = spec["labels"]
         self.size = tuple(reversed(spec["size"]))  # OpenCV's order: width, height
         self.mean = np.array(spec["mean"], np.float32)
+        self.temperature = spec["temperature"]
         self.scale = 1 / np.array(spec["std"], np.float32)
 
     def prepare(self, data):
@@ -40,7 +41,7 @@ class PlainClassifier:
 
     def answer(self, logits):
         """What is sent for one picture."""
-        powers = np.exp(logits - logits.max())
+        powers = np.exp((logits - logits.max()) / self.temperature)
         probabilities = powers / powers.sum()
         best = int(probabilities.argmax())
         return {
