@@ -111,9 +111,11 @@ def step_of(work: Work, variant: Variant) -> Callable[[], None]:
     """Return a function that does one training step of a copy of the network."""
     network = copy.deepcopy(work.network).to(memory_format=variant.layout).train()
     pictures = work.pictures.contiguous(memory_format=variant.layout)
-    for layer in network.modules():
-        if isinstance(layer, nn.BatchNorm2d) and variant.fixed_statistics:
-            layer.eval()
+    if variant.fixed_statistics:
+        torch.optim.swa_utils.update_bn([pictures], network)  # those of a new network let its numbers fade to denormals
+        for layer in network.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.eval()
     optimizer = torch.optim.AdamW(network.parameters(), 1e-4, fused=variant.fused_optimizer or None)
 
     def step() -> None:
