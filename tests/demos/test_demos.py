@@ -59,7 +59,7 @@ def test_a_demo_without_arguments_says_how_to_call_it(script: str, tmp_path: Pat
 def test_sort_garbage(tmp_path: Path) -> None:
     """The drawn box looks most like cardboard to a classifier that shows why, and is found by a detector."""
     out = run(tmp_path, str(ROOT / "demos/sort_garbage.py"))
-    assert re.search(r"cardboard_box\.jpg: (unsure, because )?cardboard", out)  # it is a drawing: unsure is well said
+    assert "cardboard_box.jpg: unsure, because cardboard has" in out  # it is a drawing, and so it is well said
     assert re.search(r"^  cardboard 0\.[5-9]", out, re.MULTILINE)
     assert "1 paper" in out  # TrashNet's cardboard counts as paper there
     assert {path.name for path in tmp_path.iterdir()} == {"material_cardboard_box.jpg", "found_cardboard_box.jpg"}
