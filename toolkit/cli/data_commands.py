@@ -174,6 +174,62 @@ def convert(
         typer.echo(f"in a config:\n{dump({'data': done.block})}", nl=False)
 
 
+@app.command()
+def label(
+    model: Annotated[str, typer.Argument(help="A shipped bundle's name, a bundle's folder or zip, or a run.")],
+    folder: Annotated[Path, typer.Argument(help="The folder of the pictures, which may lie in folders of it.")],
+    to: Annotated[str, typer.Option("--to", help="coco, voc, yolo, labelme; folders, csv.")] = ...,  # type: ignore[assignment]
+    out: Annotated[Path, typer.Option(help="The folder to write, which must not be there yet.")] = ...,  # type: ignore[assignment]
+    score_threshold: Annotated[float | None, typer.Option(help="Least score of a box, 0 to 1.")] = None,
+    class_folders: Annotated[
+        bool,
+        typer.Option("--class-folders", help="One object a picture: its best box, named as its folder."),
+    ] = False,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option("--rename", metavar="FOLDER=CLASS", help="A class folder that the model calls otherwise."),
+    ] = None,
+    link: Annotated[bool, typer.Option("--link/--copy", help="Link to the pictures instead of copying them.")] = False,
+) -> None:
+    """Label pictures with a trained model and write them as a data set, to correct it or to train on it.
+
+    Such as `toolkit data label mask_detection photos --to labelme --out labelled`.
+    """
+    from toolkit.cli.data_tables import print_counts
+    from toolkit.config.yaml_text import dump
+    from toolkit.data.convert import convert as write
+    from toolkit.data.convert import writer_of
+    from toolkit.data.fault_log import shown
+    from toolkit.data.prelabel import prelabel
+    from toolkit.inference import load
+
+    wrong = [pair for pair in rename or [] if not all(pair.partition("=")[::2])]
+    if wrong:
+        raise UserError(f"--rename {wrong[0]}: expected FOLDER=CLASS")
+    loaded = load(model)
+    writer_of(loaded.spec.task, to)
+    if out.absolute().is_relative_to(folder.absolute()):
+        raise UserError(f"--out {out}: lies inside {shown(folder)}; name a folder beside it")
+    with progress_bar() as progress:
+        table, left_out = prelabel(
+            loaded,
+            folder,
+            score_threshold=score_threshold,
+            class_folders=class_folders,
+            renamed=dict(pair.split("=", 1) for pair in rename or []),
+            progress=progress,
+        )
+        done = write(table, loaded.spec.task, to, out, link=link, progress=progress)
+    for sentence in left_out:
+        typer.echo(f"left out: {sentence}", err=True)
+    for sentence in done.lost:
+        typer.echo(f"not kept: {sentence}", err=True)
+    print_counts(table)
+    typer.echo(f"written: {shown(out)}, {len(table):,} pictures, labelled by {loaded.name}: look at them")
+    if done.block:
+        typer.echo(f"in a config:\n{dump({'data': done.block})}", nl=False)
+
+
 def _tell_skipped(table: Any) -> None:
     for fault in table.skipped:
         typer.echo(f"left out: {fault}", err=True)

@@ -87,6 +87,11 @@ class CocoData(FilesData):
         default=Path("images"),
         description="Folder of the pictures that the annotations name, relative to data.root.",
     )
+    extra: Annotated[tuple[FilePath, ...], LOCATED] = Field(
+        default=(),
+        description="More annotation files in COCO's format, which name their pictures relative to data.root: these "
+        "are trained on, never validated on.",
+    )
 
 
 class VocData(FilesData):

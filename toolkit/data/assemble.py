@@ -52,6 +52,7 @@ def assemble(
             split=rows[name].split,
             group=rows[name].group,
             source=rows[name].source,
+            pinned=entry.pinned,
             **fields,
         )
         for name, (entry, scanned, fields) in kept.items()

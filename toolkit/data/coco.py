@@ -5,8 +5,10 @@ Masks and keypoints in the file are ignored. What is wrong in the JSON file's ow
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,13 @@ def read(config: Any, seed: int, progress: Progress | None = None) -> Table[BoxS
     """Read and check a ``data`` block of format coco.
 
     Boxes that leave the picture by at most 1 pixel are clipped. Class ids follow ``data.classes`` (names, in that
-    order) or, without it, all categories by their id. Raises ``DataFaults``, see ``load_table``.
+    order) or, without it, all categories by their id. The pictures of the files of ``data.extra`` train whatever a
+    split says, and are named from ``data.images`` too; categories are matched by name. Raises ``DataFaults``, see
+    ``load_table``.
     """
     root = Path(config.root)
-    return read_coco(root / config.annotations, root / config.images, Settings.of(config, seed, progress))
+    settings = Settings.of(config, seed, progress)
+    return read_coco(root / config.annotations, root / config.images, settings, [(Path(p), root) for p in config.extra])
 
 
 def recognise(root: Path, labels: Sequence[str]) -> list[dict[str, Any]]:
@@ -47,21 +52,36 @@ def recognise(root: Path, labels: Sequence[str]) -> list[dict[str, Any]]:
     return default or found
 
 
-def read_coco(annotations: Path, images: Path, settings: Settings) -> Table[BoxSample]:
-    """``read`` with plain arguments, for other formats that are COCO on disk."""
+def read_coco(
+    annotations: Path, images: Path, settings: Settings, extra: Sequence[tuple[Path, Path]] = ()
+) -> Table[BoxSample]:
+    """``read`` with plain arguments: ``extra`` are annotation files, each with the folder of its pictures."""
     log = FaultLog(settings.on_fault)
     file = read_coco_file(annotations, images, log)
     if not file.pictures:
         log.settle()  # what follows would only be its echo
+    listing = Listing(shown=file.shown, entries=_entries(file), refused=file.refused)
     categories = [name for _, name in sorted(file.categories.items())]
-    return box_table(_listing(file), categories, settings, log, word="category")
+    own = {os.path.abspath(entry.path): file.shown for entry in listing.entries}
+    for path, folder in extra:
+        more = read_coco_file(path, folder, log, extra=True)
+        for entry in _entries(more):
+            place = os.path.abspath(entry.path)
+            if place in own:
+                log.add(more.shown, f"lists {entry.shown}, which {own[place]} lists already; remove one of the two")
+                continue
+            own[place] = more.shown
+            name = Path(os.path.relpath(place, images)).as_posix()
+            listing.entries.append(replace(entry, name=name, split="train", pinned=True))
+        categories += [name for _, name in sorted(more.categories.items()) if name not in categories]
+    return box_table(listing, categories, settings, log, word="category")
 
 
-def _listing(file: CocoFile) -> Listing[Sequence[Box]]:
+def _entries(file: CocoFile) -> list[Entry[Sequence[Box]]]:
     boxes: dict[int, list[Box]] = defaultdict(list)
     for annotation in file.annotations:
         boxes[annotation.image_id].append(_box(annotation, file.categories[annotation.category_id]))
-    entries: list[Entry[Sequence[Box]]] = [
+    return [
         Entry(
             name=picture.name,
             path=picture.path,
@@ -73,7 +93,6 @@ def _listing(file: CocoFile) -> Listing[Sequence[Box]]:
         )
         for picture in file.pictures
     ]
-    return Listing(shown=file.shown, entries=entries, refused=file.refused)
 
 
 def _box(annotation: Annotation, class_name: str) -> Box:

@@ -47,10 +47,16 @@ class CocoFile:
     refused: set[str] = field(default_factory=set)
 
 
-def read_coco_file(path: Path, images: Path, log: FaultLog) -> CocoFile:
-    """Parse ``path``; pictures lie under the folder ``images``. Faults go to ``log``; no pictures: a fatal one did."""
+def read_coco_file(path: Path, images: Path, log: FaultLog, *, extra: bool = False) -> CocoFile:
+    """Parse ``path``; pictures lie under the folder ``images``. Faults go to ``log``; no pictures: a fatal one did.
+
+    ``extra`` is for messages: the file is one of ``data.extra``, and ``images`` is ``data.root``.
+    """
     file = CocoFile(shown(path))
-    document = _read_json(path, file.shown, log)
+    named = (
+        "data.extra names more COCO files" if extra else "data.annotations names the COCO file, relative to data.root"
+    )
+    document = _read_json(path, file.shown, log, named)
     if document is None:
         return file
     wrong = [key for key in ("images", "annotations", "categories") if not isinstance(document.get(key), list)]
@@ -60,12 +66,13 @@ def read_coco_file(path: Path, images: Path, log: FaultLog) -> CocoFile:
     if not document["images"]:
         log.add_fatal(file.shown, "the data set is empty: images lists no picture")
         return file
-    if not images.is_dir():
+    if not images.is_dir() and not extra:
         hint = "data.images names the folder of the pictures, relative to data.root"
         log.add_fatal(shown(images), f"no such folder; {hint}")
         return file
     _take_categories(document["categories"], file, log)
-    refused_ids = _take_pictures(document["images"], images, file, log)
+    base = "data.root" if extra else "data.images"
+    refused_ids = _take_pictures(document["images"], images, file, log, base)
     _take_annotations(document["annotations"], refused_ids, file, log)
     if not file.pictures:
         log.add_fatal(file.shown, "no entry of images can be used")
@@ -74,7 +81,7 @@ def read_coco_file(path: Path, images: Path, log: FaultLog) -> CocoFile:
 
 def first_pictures(path: Path, most: int) -> list[str]:
     """The first file names that a COCO detection file lists; none of any other file."""
-    document = _read_json(path, str(path), FaultLog())
+    document = _read_json(path, str(path), FaultLog(), "")
     keys = ("images", "annotations", "categories")
     if document is None or not all(isinstance(document.get(key), list) for key in keys):
         return []
@@ -82,11 +89,11 @@ def first_pictures(path: Path, most: int) -> list[str]:
     return [name for name in names if isinstance(name, str) and name]
 
 
-def _read_json(path: Path, file: str, log: FaultLog) -> dict[str, Any] | None:
+def _read_json(path: Path, file: str, log: FaultLog, named: str) -> dict[str, Any] | None:
     try:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
-        log.add_fatal(file, "no such file; data.annotations names the COCO file, relative to data.root")
+        log.add_fatal(file, f"no such file; {named}")
     except OSError as error:
         log.add_fatal(file, f"cannot be read ({error.strerror})")
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
@@ -127,7 +134,7 @@ def _take_categories(values: list[Any], file: CocoFile, log: FaultLog) -> None:
         log.add_fatal(file.shown, "categories is empty: expected a name for each class")
 
 
-def _take_pictures(values: list[Any], images: Path, file: CocoFile, log: FaultLog) -> set[int]:
+def _take_pictures(values: list[Any], images: Path, file: CocoFile, log: FaultLog, base: str) -> set[int]:
     """Fill ``file.pictures``; return the ids of entries that were refused, whose annotations go without a word."""
     ids: set[int] = set()
     names: set[str] = set()
@@ -135,7 +142,7 @@ def _take_pictures(values: list[Any], images: Path, file: CocoFile, log: FaultLo
     folder = shown(images)
     for where, value in _entries(values, "images", file, log):
         picture_id, name = value.get("id"), value.get("file_name")
-        fault = _picture_fault(value, ids, names)
+        fault = _picture_fault(value, ids, names, base)
         if fault:
             log.add(file.shown, f"{where}: {fault}")
             if isinstance(name, str) and name not in names:
@@ -153,14 +160,14 @@ def _take_pictures(values: list[Any], images: Path, file: CocoFile, log: FaultLo
     return refused
 
 
-def _picture_fault(value: Mapping[str, Any], ids: set[int], names: set[str]) -> str:
+def _picture_fault(value: Mapping[str, Any], ids: set[int], names: set[str], base: str) -> str:
     picture_id, name = value.get("id"), value.get("file_name")
     if not _whole(picture_id):
         return f"expected a whole number id, found {picture_id!r}"
     if not isinstance(name, str) or not name:
         return f"expected a file_name, found {name!r}"
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\0" in name:
-        return f"file_name {name!r} leaves the picture folder; give it relative to data.images"
+        return f"file_name {name!r} leaves the picture folder; give it relative to {base}"
     if picture_id in ids:
         return f"id {picture_id} of {name} is taken by an earlier picture"
     if str(PurePosixPath(name)) in names:

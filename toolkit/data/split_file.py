@@ -56,7 +56,7 @@ def split_config(
 ) -> tuple[Table[Any], list[Sample]]:
     """Read a config's data set and split it anew: the table, and the samples that a split file may list.
 
-    The pictures of extra folders train, whatever is drawn, and stand in no split file. Raises ``UserError``, and
+    The pictures of ``data.extra`` train, whatever is drawn, and stand in no split file. Raises ``UserError``, and
     ``DataFaults`` for what is wrong with the data.
     """
     if config.data.format == "shapes":
@@ -64,7 +64,7 @@ def split_config(
     if config.data.splits is not None and not config.data.splits.exists():  # it is what shall be written
         config = config.model_copy(update={"data": config.data.model_copy(update={"splits": None})})
     table = open_set(config, progress=progress, redraw=True)
-    pinned = [not sample.path.is_relative_to(config.data.root) for sample in table.samples]
+    pinned = [sample.pinned for sample in table.samples]
     table = split_anew(
         table,
         shares,
@@ -74,7 +74,7 @@ def split_config(
         seed=seed,
         progress=progress,
     )
-    return table, [sample for sample, fixed in zip(table.samples, pinned, strict=True) if not fixed]
+    return table, [sample for sample in table.samples if not sample.pinned]
 
 
 def split_anew(

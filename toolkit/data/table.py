@@ -31,7 +31,8 @@ class Sample(ABC):
 
     ``size`` is (height, width) after EXIF orientation. ``name`` is the file's name in the labels, ``group`` what must
     stay together in one split, ``source`` where the picture came from ("" if not told), ``digest`` the SHA-256 of the
-    file's bytes in hexadecimal digits ("" if the reader of the format did not look).
+    file's bytes in hexadecimal digits ("" if the reader of the format did not look). ``pinned`` pictures, those of
+    ``data.extra``, train whatever is drawn.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class Sample(ABC):
     group: str
     source: str = ""
     digest: str = ""
+    pinned: bool = False
     unit: ClassVar[str]
 
     @abstractmethod

@@ -62,6 +62,7 @@ class CocoSet:
             "root": self.root,
             "annotations": Path("annotations.json"),
             "images": Path("images"),
+            "extra": (),
             "splits": self.root / "splits.csv" if self.csv is not None else None,
             "val_fraction": 0.25,
             "classes": None,

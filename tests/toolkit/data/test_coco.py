@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from toolkit import images
 from toolkit.data import BoxSample, Table
 from toolkit.errors import DataFaults, Fault
 
@@ -349,3 +351,46 @@ def test_faults_in_boxes_are_found_where_the_split_is_missing_too(coco: Any) -> 
     with pytest.raises(DataFaults) as caught:
         coco.load()
     assert [fault.file for fault in caught.value.faults] == [IMAGES + "a.jpg", "pets/splits.csv"]
+
+
+def more_pictures(coco: Any, *names: str, category: str = "dog") -> Path:
+    """A COCO file beside the set, whose pictures lie in ``more/`` of it."""
+    (coco.root / "more").mkdir(exist_ok=True)
+    for level, name in enumerate(names):
+        images.write(coco.root / "more" / name, np.full((20, 30, 3), 7 + level, np.uint8))
+    document = {
+        "images": [{"id": k, "file_name": f"more/{name}", "source": "shop"} for k, name in enumerate(names)],
+        "annotations": [{"id": k, "image_id": k, "category_id": 1, "bbox": [2, 3, 4, 5]} for k in range(len(names))],
+        "categories": [{"id": 1, "name": category}],
+    }
+    path: Path = coco.root.parent / "more.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+def test_extra_files_train_whatever_a_split_says(coco: Any) -> None:
+    table = coco.load(extra=(more_pictures(coco, "a.jpg", "z.jpg"),), hold_out=("c.jpg",))
+    extra = [sample for sample in table.samples if sample.pinned]
+    assert [(s.name, s.split, s.source, s.size, s.class_ids.tolist(), s.boxes.tolist()) for s in extra] == [
+        (f"../more/{name}.jpg", "train", "shop", (20, 30), [1], [[2, 3, 6, 8]]) for name in "az"
+    ]
+    own = coco.load(hold_out=("c.jpg",))
+    assert [(s.name, s.split) for s in table.samples[:5]] == [(s.name, s.split) for s in own.samples]
+
+
+def test_a_category_of_an_extra_file_alone_is_a_class(coco: Any) -> None:
+    assert coco.load(extra=(more_pictures(coco, "a.jpg", category="cow"),)).class_names == ("cat", "dog", "cow")
+    with pytest.raises(DataFaults, match=r"category 'cow' has boxes but is not in data\.classes"):
+        coco.load(extra=(more_pictures(coco, "a.jpg", category="cow"),), classes=("cat", "dog"))
+
+
+def test_faults_of_extra_files(coco: Any) -> None:
+    with pytest.raises(DataFaults, match=r"less.json: no such file; data.extra names more COCO files"):
+        coco.load(extra=(coco.root / "less.json",))
+    path = more_pictures(coco, "a.jpg")
+    path.write_text(path.read_text().replace("more/a.jpg", "images/a.jpg"))
+    with pytest.raises(DataFaults, match=r"more.json: lists .*images/a.jpg, which pets/annotations.json lists already"):
+        coco.load(extra=(path,))
+    path.write_text(path.read_text().replace("images/a.jpg", "../a.jpg"))
+    with pytest.raises(DataFaults, match=r"leaves the picture folder; give it relative to data.root"):
+        coco.load(extra=(path,))
