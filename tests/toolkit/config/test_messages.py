@@ -215,7 +215,7 @@ OF_ANOTHER_TASK = [
     ("classification", "postprocess.iou_threshold", "0", "{unknown}, it belongs to 'detection'; remove it"),
     ("detection", "postprocess.top_k", "5", "{unknown}, it belongs to 'classification'; remove it"),
     ("classification", "data.mask_columns", "{a: b}", "{unknown}, it belongs to 'segmentation'; remove it"),
-    ("segmentation", "data.extra", "[a]", "{unknown}, it belongs to 'classification'; remove it"),
+    ("segmentation", "data.extra", "[a]", "{unknown}, it belongs to 'detection' or 'classification'; remove it"),
     ("detection", "model.width", "2", "{unknown}, it belongs to 'classification'; remove it"),
     ("detection", "model.encoder", "resnet18", "{unknown}, it belongs to 'segmentation'; remove it"),
     (
