@@ -55,6 +55,8 @@ class Served:
     def warm(self) -> None:
         """Measure how long runs take, decide whether batching pays, and take work from now on."""
         run_time = measured(self.model, self._settings)
+        self.model.give_back()
+        self.model.network(grey(self.model))
         bounds = Bounds(self._settings.runs, self._settings.max_batch, self._settings.batch_wait_ms / 1e3)
         queue: BatchQueue[Any] = BatchQueue(bounds, run_time, pays(run_time, self._settings))
         self.batcher = Batcher(

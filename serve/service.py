@@ -134,6 +134,8 @@ class Service:
         for second in itertools.count(1):
             await asyncio.sleep(_REVIVE_SECONDS)
             if second % _TRIM_EVERY == 0:
+                for served in list(self.registry):
+                    served.model.give_back()
                 await asyncio.to_thread(trim)
             for served in list(self.registry):
                 if served.down and await served.revive():

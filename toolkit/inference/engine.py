@@ -62,13 +62,26 @@ class Engine:
                 "check the driver, CUDA and cuDNN, or use device 'cpu'"
             )
         _check_interface(self._session, bundle, file, outputs)
+        # ONNX Runtime would answer a failing GPU by a new session on the CPU, without a word; for that it keeps the
+        # file's bytes, which nobody else needs.
+        self._session.disable_fallback()
+        self._session._model_bytes = None
+        self._give_back = False
 
     def run(self, batch: NDArray[np.float32], outputs: Sequence[str]) -> list[NDArray[np.float32]]:
         """The named outputs, each float32 [B, ...], of a C-contiguous batch float32 [B, 3, h, w].
 
         ``h`` and ``w`` are what `Preprocessing.size_for` gives.
         """
-        return self._session.run(outputs, {self.input: batch})  # type: ignore[no-any-return]
+        options, self._give_back = _giving_back() if self._give_back else None, False
+        return self._session.run(outputs, {self.input: batch}, options)  # type: ignore[no-any-return]
+
+    def give_back(self) -> None:
+        """After the next run, give back the memory that no run holds: larger ones, of other shapes, leave theirs.
+
+        The run after that one takes what it needs anew, a few milliseconds.
+        """
+        self._give_back = self.device == "cpu"
 
 
 def usable_cores() -> int:
@@ -141,6 +154,14 @@ def _options(threads: int, allow_spinning: bool) -> onnxruntime.SessionOptions:
     # Weights outside the file have no hash in the bundle, and ONNX Runtime would look for them in the working
     # directory; nothing can lie under the null device.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+    return options
+
+
+def _giving_back() -> onnxruntime.RunOptions:
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     return options
 
 

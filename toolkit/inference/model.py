@@ -134,6 +134,10 @@ class Model:
         """The raw outputs of a batch, each float32 [B, ...]; ``explain`` asks for what a heat map is drawn from too."""
         return self._engine.run(batch, self.task.wanted(self.spec, explain))
 
+    def give_back(self) -> None:
+        """Let the next run of the network give back the memory that larger runs before it left."""
+        self._engine.give_back()
+
     def postprocess(
         self,
         raw: Sequence[NDArray[np.float32]],

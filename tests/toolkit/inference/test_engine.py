@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import helper
+from onnxruntime.capi import onnxruntime_pybind11_state as state
 from tiny_bundle import (
     MAKERS,
     tiny_classifier_network,
@@ -228,3 +231,53 @@ def test_usable_cores(quota: float | None, cores: int, monkeypatch: pytest.Monke
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(6)), raising=False)
     monkeypatch.setattr("toolkit.inference.engine._cgroup_quota", lambda root: quota)
     assert usable_cores() == cores
+
+
+def test_what_larger_runs_left_is_given_back(tmp_path: Path) -> None:
+    """In a process of its own: the memory that others freed would hide it."""
+    script = """
+from pathlib import Path
+import numpy as np
+from toolkit.bundle import Bundle
+from toolkit.inference import Model
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+
+model = Model(Bundle.open("zoo/bundles/garbage_classification"), device="cpu", threads=1, precision="fp32")
+one, eight = (np.zeros((rows, 3, *model.spec.preprocessing.input_size), np.float32) for rows in (1, 8))
+alone = model.network(one)[0]
+small = resident()
+model.network(eight), model.network(eight)
+large = resident()
+model.give_back()
+same = np.array_equal(model.network(one)[0], alone) and np.array_equal(model.network(one)[0], alone)
+print(same, large - small, resident() - small)
+"""
+    root = Path(__file__).parents[3]
+    told = subprocess.run([sys.executable, "-c", script], cwd=root, check=True, capture_output=True, text=True).stdout
+    same, risen, left = told.split()
+    assert same == "True"
+    assert float(risen) > 30  # MiB
+    assert float(left) < float(risen) / 2
+
+
+def test_a_provider_that_fails_is_not_replaced_silently(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime's own answer to a failing GPU is another session, on the CPU."""
+    engine = engine_of(Bundle.open(tiny_bundle), device="cpu")
+    session = engine._session
+    real, tried = session._sess, []
+
+    class Broken:
+        def __getattr__(self, name: str) -> object:
+            return getattr(real, name)
+
+        def run(self, *arguments: object) -> None:
+            tried.append(arguments)
+            raise state.EPFail("the device is lost")
+
+    monkeypatch.setattr(session, "_sess", Broken())
+    monkeypatch.setattr(session, "set_providers", lambda *_: pytest.fail("went to another provider"))
+    with pytest.raises(state.EPFail, match="the device is lost"):
+        engine.run(red_in_the_middle(), ("raw",))
+    assert len(tried) == 1
