@@ -3,9 +3,12 @@ on the same cores. Then what comes of four times as much as it can answer, and w
 
     python -m venv peers && peers/bin/pip install litserve==0.2.19 bentoml==1.4.39 fastapi==0.165.0 uvicorn==0.54.0 \\
         uvloop==0.23.0 httptools==0.9.0 onnxruntime==1.31.1 opencv-python-headless==5.0.0.93 numpy==2.4.6
-    SERVE_PEERS=peers/bin/python python -m benchmarks.serve [--part services|overload|batching] [--json FILE]
+    python -m venv ours && ours/bin/pip install .
+    SERVE_OURS=ours/bin/python SERVE_PEERS=peers/bin/python python -m benchmarks.serve \\
+        [--part services|overload|batching] [--json FILE]
 
-The peers live in an environment of their own, whose Python SERVE_PEERS names; without it ours runs alone. wrk is a
+The peers live in an environment of their own, whose Python SERVE_PEERS names; without it ours runs alone. Ours too is
+installed as for a service; without SERVE_OURS it runs in this environment, with what training needs beside it. wrk is a
 Debian package. A file given by --json that exists has its rounds added to, so that long runs can be cut in pieces. The
 services stand side by side and take turns, the others halted meanwhile. The capacity is the same work in a loop in one
 process: JPEG in, JSON out, no HTTP. A service's CPU time is that of all its processes.

@@ -28,10 +28,12 @@ class Way(NamedTuple):
 
 
 def ways(bundle: str, peers: Path | None, cores: int, waiting: int) -> dict[str, Way]:
-    """Ours, and the peers where ``peers`` is the Python of an environment that has them."""
-    found = {
-        "ours": Way([sys.executable, "-m", "toolkit", "serve", bundle, "--port", "{port}", "--waiting", str(waiting)])
-    }
+    """Ours, and the peers where ``peers`` is the Python of an environment that has them.
+
+    Ours is run by the Python that SERVE_OURS names, or by this one, whose environment may hold what no service needs.
+    """
+    ours = os.path.abspath(os.environ.get("SERVE_OURS", sys.executable))
+    found = {"ours": Way([ours, "-m", "toolkit", "serve", bundle, "--port", "{port}", "--waiting", str(waiting)])}
     if peers is None:
         return found
     # The environment's own folder: what the link points to has other packages.
