@@ -37,8 +37,11 @@ from toolkit.training.weights import network_weights, read_checkpoint
 
 log = logging.getLogger("toolkit")
 
-# Overrides of an export may change what is said about the model and how its output is filtered, never the network.
-EXPORT_BLOCKS = ("bundle", "postprocess", "calibration", "measures", "export", "preprocess", "data", "name")
+# Overrides of an export may change how large pictures come in, what is said about the model and how its output is
+# filtered: nothing that the weights depend on.
+EXPORT_KEYS = (
+    "bundle", "postprocess", "calibration", "measures", "export", "preprocess", "data", "name", "model.input_size",
+)  # fmt: skip
 # Keys of a data block that name places on the machine that trained.
 LOCATED_KEYS = ("root", "splits", "extra")
 
@@ -49,7 +52,7 @@ def export_run(
     """Write ``RUN/bundle`` from the best checkpoint and return what was measured on the validation pictures.
 
     Measured is what the bundle answers unless a call says otherwise: in int8 where that was kept. ``overrides`` change
-    the blocks `EXPORT_BLOCKS` only. Raises ``UserError`` when torch, ONNX Runtime and the service disagree (see
+    the blocks and keys `EXPORT_KEYS` only. Raises ``UserError`` when torch, ONNX Runtime and the service disagree (see
     `parity`); then no bundle is left.
     """
     _check_overrides(overrides)
@@ -58,7 +61,8 @@ def export_run(
     table = table or load_table(config, progress=progress)
     training_task(config.task).check(config, table)
     soften(run, trained, table)
-    reference = parity.Reference(_trained_network(run, trained, table), preprocessing_of(trained))
+    asked = trained.model_copy(update={"model": config.model})  # of the size that was asked for, else as it was trained
+    reference = parity.Reference(_trained_network(run, trained, table), preprocessing_of(asked))
     log.info("exporting ONNX")
     fitting = preprocessing_of(config)
     network = to_onnx(reference.network, fitting.input_size, fitting.pad_multiple)
@@ -109,9 +113,10 @@ def _fill(
 
 def _check_overrides(overrides: Sequence[str]) -> None:
     for override in overrides:
-        if override.split(".", 1)[0] not in EXPORT_BLOCKS:
+        key = override.partition("=")[0]
+        if not {key, key.partition(".")[0]} & set(EXPORT_KEYS):
             raise UserError(
-                f"override {override}: an export can change {', '.join(EXPORT_BLOCKS)}; anything else needs training"
+                f"override {override}: an export can change {', '.join(EXPORT_KEYS)}; anything else needs training"
             )
 
 

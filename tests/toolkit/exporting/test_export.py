@@ -81,7 +81,8 @@ def test_thresholds_and_words_can_be_changed_after_training(  # type: ignore[no-
 @pytest.mark.parametrize(
     ("task", "override", "sentence"),
     [
-        ("detection", "model.input_size=[96,96]", "an export can change bundle, postprocess"),
+        ("detection", "model.name=yolox_tiny", "an export can change bundle, postprocess"),
+        ("detection", "train.input_size=[96,96]", "an export can change bundle, postprocess"),
         ("classification", "train.epochs=3", "an export can change bundle, postprocess"),
         ("classification", "loss.smoothing=0.5", "an export can change bundle, postprocess"),
         ("segmentation", "postprocess.regions={hot: [wram]}", "postprocess.regions.hot: no class is called 'wram'"),
@@ -93,6 +94,15 @@ def test_what_an_export_cannot_change(task: str, override: str, sentence: str, c
         export_to(run, overrides=[override])
     assert sentence in str(caught.value)
     assert (run / "bundle/bundle.yaml").is_file()  # the old one
+
+
+def test_another_input_size_after_training(quick_runs: Runs, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(quick_runs("detection"), tmp_path / "run"))
+    export_to(run, overrides=["model.input_size=[96,128]"])
+    model = load(run, "cpu")
+    assert model.spec.preprocessing.input_size == (96, 128)
+    assert model.preprocess([np.zeros((50, 70, 3), np.uint8)])[0].shape == (1, 3, 96, 128)
+    assert check_golden(model) == []
 
 
 @pytest.mark.parametrize("task", TASKS)
