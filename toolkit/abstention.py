@@ -1,6 +1,7 @@
 """When an answer is "unsure": a score that is not over a threshold that was fitted to keep a stated error.
 
-How the threshold is found, and what it promises, stands in ``toolkit.exporting.calibrate``.
+How the threshold is found, and what it promises, stands in ``toolkit.exporting.calibrate``, or where it comes from a
+cross-validation in ``toolkit.evaluation.abstain_elsewhere``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ class Abstention:
 
     at: float
     error_level: float
+    kept_in: str = "validation"
 
     def abstains(self, score: float) -> bool:
         return not score > self.at
@@ -31,5 +33,5 @@ class Abstention:
         held = "no threshold" if self.at >= 1 else f"only more than {self.at:.3f}"
         return (
             f"{UNSURE}, because {label} has {score:.3f}, and {held} kept the wrong answers under"
-            f" {100 * self.error_level:g} % in validation"
+            f" {100 * self.error_level:g} % in {self.kept_in}"
         )

@@ -129,18 +129,20 @@ class Calibration(_Block):
     """What was fitted to the validation pictures at export; ``toolkit.exporting.calibrate`` says how.
 
     Answers whose score is not over ``abstain_at`` are "unsure", so that of the others at most ``error_level`` are
-    wrong; both are None where the bundle always answers. ``fitted_on`` says on what.
+    wrong; both are None where the bundle always answers. ``fitted_on`` says on what; ``kept_in`` says whether the
+    threshold was fitted to those pictures too, or comes from a cross-validation.
     """
 
     abstain_at: Probability | None = None
     error_level: Probability | None = None
     fitted_on: str = ""
+    kept_in: Literal["validation", "cross-validation"] = "validation"
 
     @property
     def abstention(self) -> Abstention | None:
         if self.abstain_at is None or self.error_level is None:
             return None
-        return Abstention(self.abstain_at, self.error_level)
+        return Abstention(self.abstain_at, self.error_level, self.kept_in)
 
 
 class ClassifierCalibration(Calibration):

@@ -28,7 +28,7 @@ def as_folds(result: dict[str, Any]) -> str:
     rows = [_row(f"{name}: {source}", row) for name, fold in folds.items() for source, row in _sources(fold).items()]
     if rows:
         lines += ["", *as_lines(Section("source", (*result["mean"]["held_out"], "pictures"), tuple(rows)))]
-    return "\n".join([*lines, *_promises(folds), *_thresholds(result), "", NOTE])
+    return "\n".join([*lines, *_promises(folds), *_unsure(result), *_thresholds(result), "", NOTE])
 
 
 def _thresholds(result: dict[str, Any]) -> list[str]:
@@ -51,6 +51,18 @@ def _promises(folds: dict[str, dict[str, Any]]) -> list[str]:
             threshold = f"fitted in validation to answer over {rule['abstain_at']:.3f}"
             lines.append(f"{name}, {threshold}: {promise(error, rule['error_level'])}")
     return ["", *lines] if lines else []
+
+
+def _unsure(result: dict[str, Any]) -> list[str]:
+    """What thresholds keep that were chosen on sources which were not trained on either."""
+    if not (block := result.get("abstention")):
+        return []
+    lines = []
+    for name, row in block["folds"].items():
+        said = f"answered over {number(row['threshold'])}: {row['answered']:.3f}, error {number(row['error'])}"
+        lines.append(f"{name}, {said}; {promise(row['error'], block['error_level'])}")
+    at = "none keeps it" if block["threshold"] is None else f"calibration.abstain_at: {block['threshold']:.3f}"
+    return ["", "unsure by thresholds that the other folds' pictures keep:", *lines, f"of all folds: {at}"]
 
 
 def _sources(fold: dict[str, Any]) -> dict[str, Any]:

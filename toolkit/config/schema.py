@@ -470,6 +470,17 @@ class CalibrationConfig(Block):
         description="Largest share of wrong answers: those that are less sure than keeps it in validation are "
         "'unsure'; null always answers.",
     )
+    abstain_at: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None,
+        description="Score up to which answers are 'unsure', such as `toolkit crossval` finds on sources that were "
+        "left out; null takes what keeps calibration.abstain_error in validation.",
+    )
+
+    @model_validator(mode="after")
+    def _a_threshold_has_its_error(self) -> Self:
+        if self.abstain_at is not None and self.abstain_error is None:
+            raise ValueError(f"abstain_at {self.abstain_at:g} is meant to keep an error; set abstain_error too")
+        return self
 
 
 class BundleConfig(Block):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from toolkit.bundle_spec import ClassificationPostprocessing
 from toolkit.data.table import LabelSample, Progress, Table
 from toolkit.drawing_text import RGB, Panel, Row
+from toolkit.evaluation.abstain_elsewhere import abstain_elsewhere
 from toolkit.evaluation.classification_metrics import measure_classification
 from toolkit.evaluation.plots import Plot, confusion_plot, reliability_plot
 from toolkit.evaluation.sections import Ranged, Section, at, of_parts, overall
@@ -41,6 +43,18 @@ class ClassificationEvaluation(Evaluation):
                 name: [table.class_names.index(part) for part in parts] for name, parts in _shipped(model).bins.items()
             },
         )
+
+    def across(
+        self, model: Model, folds: Mapping[str, tuple[Table[LabelSample], NDArray[np.float32]]]
+    ) -> dict[str, Any]:
+        """What abstaining keeps on sources that were not trained on, with thresholds from the other folds."""
+        if (rule := model.spec.abstention) is None:
+            return {}
+        answers = {}
+        for name, (table, found) in folds.items():
+            truth = np.array([sample.class_id for sample in table.samples], np.int64)
+            answers[name] = found.max(1).astype(np.float64), found.argmax(1) == truth
+        return {"abstention": abstain_elsewhere(answers, rule.error_level)}
 
     def sections(self, metrics: dict[str, Any]) -> list[Section]:
         intervals = metrics["intervals"]

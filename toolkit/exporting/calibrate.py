@@ -12,7 +12,8 @@ once with 95 % confidence, as each is missed with a twentieth of the rest (Bonfe
 What it promises: on pictures like those that it was fitted to, drawn independently of each other, at most that share of
 the answers is wrong, in nineteen of twenty such fits. It promises nothing of other cameras, and less than that where
 several pictures or boxes are of one thing, or the network was chosen by these pictures. The temperature is fitted to
-the same pictures: one number, which hardly changes the order of the answers.
+the same pictures: one number, which hardly changes the order of the answers. A threshold that a config names
+(``abstain_at``) is taken as it is: chosen on other sources, by `toolkit.evaluation.abstain_elsewhere`.
 """
 
 from __future__ import annotations
@@ -80,6 +81,9 @@ def fit_calibration(
     told = {"fitted_on": f"{len(table)} pictures of the split {split}"}
     if level is None:
         return found.fitted.model_copy(update=told)
+    if asked.abstain_at is not None:
+        named = {"abstain_at": asked.abstain_at, "error_level": level, "kept_in": "cross-validation"}
+        return found.fitted.model_copy(update={**told, **named})
     at = abstain_at(found.scores, found.right, level)
     if at >= 1:
         log.warning("calibration: no threshold keeps the wrong answers under %g %%: all are unsure", 100 * level)

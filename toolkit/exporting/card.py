@@ -89,10 +89,11 @@ def fitted(calibration: Calibration | None) -> str:
     rule = calibration.abstention
     if rule is None:
         return f"{said} Every answer is given."
-    return (
-        f"{said} Answers with a score up to {rule.at:.3f} are unsure, so that on pictures like"
-        f" those at most {100 * rule.error_level:g} % of the others are wrong."
-    )
+    unsure = f"{said} Answers with a score up to {rule.at:.3f} are unsure"
+    if calibration.kept_in == "cross-validation":
+        level = f"{100 * rule.error_level:g} % of the others were wrong"
+        return f"{unsure}, as at most {level} in a cross-validation over what was left out of training."
+    return f"{unsure}, so that on pictures like those at most {100 * rule.error_level:g} % of the others are wrong."
 
 
 def _speed(spec: BundleSpec, speed: dict[str, Any]) -> str:

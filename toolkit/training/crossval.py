@@ -33,7 +33,7 @@ RESULT = "crossval.json"
 KINDS = ("source", "group")
 # What a fold that is trained already may have otherwise: where files lie, and what its own training settled.
 # Calibration is no part of it: the bundle is made anew where another one is asked for.
-CALIBRATION = ("calibration.fit", "calibration.abstain_error")
+CALIBRATION = ("calibration.fit", "calibration.abstain_error", "calibration.abstain_at")
 OTHER = (*RESUMABLE_KEYS, "train.precision", *CALIBRATION)
 
 

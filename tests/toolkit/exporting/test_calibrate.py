@@ -129,6 +129,16 @@ def test_a_classifier_that_abstains(exported: Callable[..., Path]) -> None:
     assert "decision" in json.loads((run / "bundle/golden/expected.json").read_text("utf-8"))["pictures"]["0.png"]
 
 
+def test_a_threshold_that_the_config_names_is_taken(exported: Callable[..., Path]) -> None:
+    rule = "calibration.abstain_error=0.4", "calibration.abstain_at=0.625"
+    run = exported("classification", "calibration.fit=true", *rule)
+    spec: Any = Bundle.open(run).spec
+    assert (spec.calibration.abstain_at, spec.calibration.kept_in) == (0.625, "cross-validation")
+    assert spec.calibration.temperature != 1
+    card = (run / "bundle/MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "score up to 0.625 are unsure, as at most 40 % of the others were wrong in a cross-validation" in card
+
+
 def test_too_few_answers_are_said(exported: Callable[..., Path], caplog: pytest.LogCaptureFixture) -> None:
     run = exported("classification", "calibration.fit=true", least=50)
     assert "nothing was fitted to 20 answers; at least 50 are needed" in caplog.text

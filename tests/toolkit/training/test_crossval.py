@@ -107,6 +107,9 @@ def test_abstention_asked_for_afterwards_needs_no_training(
         assert numbers["error of answered"]["value"] == metrics["abstention"]["error"]
         assert numbers["top-1"] == before["folds"][name]["held_out"]["numbers"]["top-1"]
         assert any(line.startswith(f"{name}, fitted in validation") for line in told)
+        assert any(line.startswith(f"{name}, answered over ") for line in told)
+    assert set(result["abstention"]["folds"]) == set(result["folds"])
+    assert any(line.startswith("of all folds: ") for line in told)
     back = crossval_from(quick_configs["classification"], SHORT, run_dir=folder)
     assert back == before
 
