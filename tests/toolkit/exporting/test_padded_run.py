@@ -28,7 +28,7 @@ from toolkit.training.loader import validation_loader
 from toolkit.training.network import build_network, preprocessing_of
 from toolkit.training.weights import network_weights, read_checkpoint
 
-# It begins with the shipped face detector, and at this learning rate it stays one.
+# It begins with the shipped face detector, and at this learning rate and with its batch-norm statistics it stays one.
 CONFIG = """
 name: padded
 task: detection
@@ -36,7 +36,8 @@ data: {{format: shapes, root: {root}, pictures: 12, size: [96, 160], val_fractio
 model: {{name: yolox_nano, input_size: [256, 256], init: "zoo:mask_detection"}}
 preprocess: {{pad_multiple: 32}}
 train:
-  {{epochs: 1, batch_size: 4, optimizer: {{name: adamw, lr: 1e-8}}, ema_decay: null, device: cpu, precision: fp32}}
+  {{epochs: 1, batch_size: 4, optimizer: {{name: adamw, lr: 1e-8}}, freeze_bn_statistics: true, ema_decay: null,
+    device: cpu, precision: fp32}}
 postprocess: {{score_threshold: 0.25}}
 """
 SIZES = [(200, 400), (400, 200), (300, 300), (200, 300), (150, 400)]
@@ -120,8 +121,8 @@ def test_an_oblong_picture_has_the_same_boxes_but_for_what_lies_beyond_it(
     assert len(square.boxes) == 2
     assert sorted(padded.class_ids) == sorted(square.class_ids)
     overlap = ops.box_iou(padded.boxes, square.boxes)
-    assert overlap.max(1).min() > 0.75
-    np.testing.assert_allclose(padded.scores, square.scores[overlap.argmax(1)], atol=0.15)
+    assert overlap.max(1).min() > 0.9
+    np.testing.assert_allclose(padded.scores, square.scores[overlap.argmax(1)], atol=0.1)
 
 
 def test_shapes_in_one_call_and_the_service_answer_alike(model: Model) -> None:
