@@ -46,14 +46,15 @@ def prelabel(
         )
     renamed = renamed or {}
     if unknown := [name for name in renamed.values() if name not in model.labels]:
-        known = ", ".join(model.labels)
-        raise UserError(f"{unknown[0]!r}: no class of {model.name} ({known}){suggest(unknown[0], model.labels)}")
+        classes = ", ".join(model.labels)
+        raise UserError(f"{unknown[0]!r}: no class of {model.name} ({classes}){suggest(unknown[0], model.labels)}")
     if not folder.is_dir():
         raise UserError(f"{shown(folder)}: no such folder; name the folder of the pictures")
     names = [name for name in names_in(folder) if is_picture(name)]
     class_of = {name: _folder_class(folder / name, renamed) if class_folders else None for name in names}
-    wanted = [name for name, label in class_of.items() if label is None or label in model.labels]
-    left_out = Counter(f"{class_of[name]}: no class of {model.name}" for name in names if name not in set(wanted))
+    known = (None, *model.labels)
+    wanted = [name for name, label in class_of.items() if label in known]
+    left_out = Counter(f"{label}: no class of {model.name}" for label in class_of.values() if label not in known)
     options = {"score_threshold": score_threshold} if model.spec.task == "detection" else {}
     samples: list[Sample] = []
     results = model.predict([str(folder / name) for name in wanted], **options) if wanted else ()  # type: ignore[arg-type]
